@@ -1,0 +1,122 @@
+// swift-tools-version:6.2
+
+import PackageDescription
+
+// Every Swift target is compiled with the same rules.
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+    .treatAllWarnings(as: .error),
+]
+
+// MARK: Shorthands
+
+/// A C target that owns one C library: its header, what Swift cannot import of it, and the link line.
+func cLibrary(_ name: String, links: [String], dependencies: [String] = []) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies.map { .byName(name: $0) },
+        linkerSettings: links.map { .linkedLibrary($0) }
+    )
+}
+
+func library(_ name: String, _ dependencies: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies.map { .byName(name: $0) }, swiftSettings: swiftSettings)
+}
+
+func executable(_ name: String, _ dependencies: [String]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies.map { .byName(name: $0) }, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [String] = [], resources: [Resource] = []) -> Target {
+    .testTarget(
+        name: name + "Tests",
+        dependencies: ([name == "EndToEnd" ? nil : name, "TestSupport"].compactMap { $0 } + dependencies)
+            .map { .byName(name: $0) },
+        resources: resources,
+        swiftSettings: swiftSettings
+    )
+}
+
+// MARK: Package
+
+let package = Package(
+    name: "apus",
+    products: [
+        .executable(name: "apus", targets: ["apus"]),
+        .executable(name: "apus-sim", targets: ["apus-sim"]),
+        .executable(name: "apus-bench", targets: ["apus-bench"]),
+    ],
+    targets: [
+        // C libraries
+        cLibrary("CGRPC", links: ["grpc", "gpr"]),
+        cLibrary("CEnvoyAPI", links: ["protobuf-c"]),
+        cLibrary("CCurl", links: ["curl"]),
+        cLibrary("CYAML", links: ["yaml"]),
+        cLibrary("CXXHash", links: ["xxhash"]),
+        cLibrary("CSimdJSON", links: ["simdjson"]),
+        cLibrary("CMicroHTTPD", links: ["microhttpd"]),
+
+        // The path of a byte
+        library("Bytes", ["CXXHash"]),
+        library("RPC", ["CGRPC", "Bytes"]),
+        library("ExtProc", ["CEnvoyAPI", "Bytes"]),
+        library("Inference", ["CSimdJSON", "Bytes"]),
+
+        // The decision
+        library("Pool", ["Bytes"]),
+        library("Scheduling", ["Pool", "Inference", "Bytes"]),
+
+        // What the decision knows
+        library("SubRequests", ["CCurl", "Bytes"]),
+        library("Scraping", ["Pool", "SubRequests", "Bytes"]),
+        library("Discovery", ["Pool", "SubRequests", "Configuration"]),
+
+        // Around it
+        library("Configuration", ["CYAML"]),
+        library("Telemetry"),
+        library("HTTPServer", ["CMicroHTTPD"]),
+        library(
+            "EndpointPicker",
+            ["Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry"]
+        ),
+        library("EngineSimulation", ["Bytes"]),
+
+        // Programs
+        executable(
+            "apus",
+            [
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "SubRequests", "Scraping", "Discovery",
+                "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
+            ]
+        ),
+        executable("apus-sim", ["EngineSimulation", "HTTPServer"]),
+        executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
+
+        // Tests
+        library("TestSupport", ["Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
+        tests("Bytes"),
+        tests("RPC", ["CGRPC"]),
+        tests("ExtProc", ["Bytes"]),
+        tests("Inference", ["Bytes"]),
+        tests("Pool"),
+        tests("Scheduling", ["Pool", "Inference", "Bytes"]),
+        tests("SubRequests", ["HTTPServer"]),
+        tests("Scraping", ["Pool", "SubRequests", "Bytes", "HTTPServer"], resources: [.copy("Fixtures")]),
+        tests("Discovery", ["Pool"]),
+        tests("Configuration"),
+        tests("Telemetry"),
+        tests("HTTPServer", ["SubRequests"]),
+        tests("EngineSimulation"),
+        tests(
+            "EndpointPicker",
+            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry", "RPC"]
+        ),
+        tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
+    ],
+    cxxLanguageStandard: .cxx17
+)

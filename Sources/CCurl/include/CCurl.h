@@ -1,0 +1,3 @@
+#pragma once
+// libcurl, and what Swift cannot import of it (variadic functions).
+#include <curl/curl.h>
