@@ -1,0 +1,82 @@
+internal import Bytes
+
+/// The endpoints that a request may go to, with the load that counts for it.
+///
+/// The effective load is the scraped value plus what Apus has sent there since that page was asked for. With nothing in flight it is the
+/// scraped value exactly.
+package struct Candidates: Sendable {
+    package struct Candidate: Sendable {
+        /// The endpoint's index in the snapshot.
+        package let index: Int
+        /// Effective waiting and running requests.
+        package let waiting: Float
+        package let running: Float
+        /// Effective share of the KV cache in use, 0...1.
+        package let kvCacheUsage: Float
+        /// What Apus has in flight there in all.
+        package let inFlightRequests: Int
+        package let inFlightTokens: Int
+        /// The endpoint's latest reservation when the load was read.
+        let latestReservation: UInt64
+    }
+
+    package let snapshot: Snapshot
+    package let list: [Candidate]
+
+    package init(snapshot: Snapshot, indexes: some Sequence<Int>) {
+        self.snapshot = snapshot
+        list = indexes.map { Self.candidate(at: $0, of: snapshot) }
+    }
+
+    private init(snapshot: Snapshot, list: [Candidate]) {
+        self.snapshot = snapshot
+        self.list = list
+    }
+
+    package var count: Int { list.count }
+    package var isEmpty: Bool { list.isEmpty }
+
+    package func endpoint(_ position: Int) -> Endpoint {
+        snapshot.endpoints[list[position].index]
+    }
+
+    package func metrics(_ position: Int) -> EndpointMetrics {
+        snapshot.metrics[list[position].index]
+    }
+
+    /// The candidates for whose positions `keep` is true, in the same order.
+    package func filtered(_ keep: (Int) -> Bool) -> Candidates {
+        Candidates(snapshot: snapshot, list: list.indices.filter(keep).map { list[$0] })
+    }
+
+    private static func candidate(at index: Int, of snapshot: Snapshot) -> Candidate {
+        let load = snapshot.endpoints[index].load.reading
+        // Only counts are read from the metrics here; binding the struct would retain its arrays.
+        let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount
+        let unseenUsage = capacity > 0 ? Double(load.unseenTokens) / Double(capacity) : 0
+        return Candidate(
+            index: index,
+            waiting: Float(snapshot.metrics[index].waitingQueueSize + load.unseenRequests),
+            running: Float(snapshot.metrics[index].runningRequests + load.unseenRequests),
+            kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
+            inFlightRequests: load.requests,
+            inFlightTokens: load.tokens,
+            latestReservation: load.latest
+        )
+    }
+}
+
+/// The endpoints to which a gateway limits a request (`x-gateway-destination-endpoint-subset`).
+package struct SubsetHint: Sendable, Equatable {
+    private let entries: Set<String>
+
+    /// - Parameter entries: `ip:port` or a bare `ip`, IPv6 with or without brackets; white space around them is dropped.
+    package init(_ entries: some Sequence<String>) {
+        self.entries = Set(entries.map { String(ASCII.trimmed($0[...])) })
+    }
+
+    package func contains(_ endpoint: Endpoint) -> Bool {
+        entries.contains(endpoint.hostPort) || entries.contains(endpoint.address)
+            || (endpoint.address.utf8.contains(UInt8(ascii: ":")) && entries.contains("[\(endpoint.address)]"))
+    }
+}
