@@ -1,0 +1,90 @@
+internal import Bytes
+
+/// HTTP headers in the order in which they came, repeated names included: one text and ranges into it.
+package struct HeaderList: Sendable {
+    private struct Entry {
+        var nameStart: UInt32
+        var valueStart: UInt32
+        var valueEnd: UInt32
+    }
+
+    private var text: [UInt8] = []
+    private var entries: [Entry] = []
+
+    package init() {}
+
+    package var count: Int { entries.count }
+
+    package mutating func reserve(entries: Int, bytes: Int) {
+        self.entries.reserveCapacity(entries)
+        text.reserveCapacity(bytes)
+    }
+
+    package mutating func append(name: some Sequence<UInt8>, value: some Sequence<UInt8>) {
+        let nameStart = UInt32(truncatingIfNeeded: text.count)
+        text.append(contentsOf: name)
+        let valueStart = UInt32(truncatingIfNeeded: text.count)
+        text.append(contentsOf: value)
+        let valueEnd = UInt32(truncatingIfNeeded: text.count)
+        entries.append(Entry(nameStart: nameStart, valueStart: valueStart, valueEnd: valueEnd))
+    }
+
+    package mutating func append(_ name: String, _ value: String) {
+        append(name: name.utf8, value: value.utf8)
+    }
+
+    /// The first value of the header, or nil. Names are compared without case; what is no UTF-8 in the value is repaired.
+    package subscript(name: StaticString) -> String? {
+        guard let entry = entries.first(where: { matches($0, name) }) else { return nil }
+        return value(of: entry)
+    }
+
+    /// The first value of the header, for a name known only at run time.
+    package func value(named name: String) -> String? {
+        guard let index = names.firstIndex(where: { ASCII.equalsIgnoringCase($0, name) }) else { return nil }
+        return value(of: entries[index])
+    }
+
+    package func contains(_ name: StaticString) -> Bool {
+        entries.contains { matches($0, name) }
+    }
+
+    /// Whether the first value of the header begins with `prefix`, without case.
+    package func value(of name: StaticString, hasPrefix prefix: StaticString) -> Bool {
+        guard let entry = entries.first(where: { matches($0, name) }) else { return false }
+        let start = Int(entry.valueStart)
+        guard Int(entry.valueEnd) - start >= prefix.utf8CodeUnitCount else { return false }
+        return isEqualIgnoringCase(prefix, at: start)
+    }
+
+    /// Every name, as it came, repeated ones too.
+    package var names: [String] {
+        entries.map { String(decoding: text[Int($0.nameStart)..<Int($0.valueStart)], as: UTF8.self) }
+    }
+
+    /// Every name and value in order.
+    package var pairs: [(name: String, value: String)] {
+        entries.map {
+            (String(decoding: text[Int($0.nameStart)..<Int($0.valueStart)], as: UTF8.self), value(of: $0))
+        }
+    }
+
+    private func value(of entry: Entry) -> String {
+        String(decoding: text[Int(entry.valueStart)..<Int(entry.valueEnd)], as: UTF8.self)
+    }
+
+    private func matches(_ entry: Entry, _ name: StaticString) -> Bool {
+        Int(entry.valueStart - entry.nameStart) == name.utf8CodeUnitCount
+            && isEqualIgnoringCase(name, at: Int(entry.nameStart))
+    }
+
+    /// `lowercase` must have no upper-case letters.
+    private func isEqualIgnoringCase(_ lowercase: StaticString, at start: Int) -> Bool {
+        lowercase.withUTF8Buffer { expected in
+            for (offset, byte) in expected.enumerated() where ASCII.lowercased(text[start + offset]) != byte {
+                return false
+            }
+            return true
+        }
+    }
+}
