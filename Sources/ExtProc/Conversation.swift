@@ -94,7 +94,7 @@ package struct Conversation: Sendable {
         case .requestBody: return requestBody(endOfStream: endOfStream)
         case .requestTrailers: return requestTrailers()
         case .responseHeaders: return try responseHeaders(endOfStream: endOfStream)
-        case .responseBody: return try responseBody(endOfStream: endOfStream)
+        case .responseBody: return responseBody(endOfStream: endOfStream)
         case .responseTrailers: return responseTrailers()
         case .none: return .ignored
         }
@@ -174,7 +174,7 @@ package struct Conversation: Sendable {
         return .responseStarted(isLast: endOfStream)
     }
 
-    private mutating func responseBody(endOfStream: Bool) throws(UnexpectedFrame) -> Event {
+    private mutating func responseBody(endOfStream: Bool) -> Event {
         guard response != .over else { return .ignored }
         response = endOfStream ? .over : .receiving
         return .responseBody(responseForm(isLast: endOfStream))

@@ -40,10 +40,12 @@ package struct Frame: ~Copyable {
     /// Decodes a message.
     ///
     /// Memory is bounded by 64 KiB and eight times the message, which every honest message stays far below.
-    package init(decoding bytes: UnsafeRawBufferPointer) throws(DecodingError) {
-        guard let arena = apus_arena_take(64 * 1024 + 8 * bytes.count) else { throw .malformed }
-        let start = bytes.bindMemory(to: UInt8.self).baseAddress
-        guard let message = apus_decode_request(arena, start, bytes.count) else {
+    package init(decoding bytes: RawSpan) throws(DecodingError) {
+        guard let arena = apus_arena_take(64 * 1024 + 8 * bytes.byteCount) else { throw .malformed }
+        let decoded = bytes.withUnsafeBytes {
+            apus_decode_request(arena, $0.bindMemory(to: UInt8.self).baseAddress, $0.count)
+        }
+        guard let message = decoded else {
             apus_arena_give_back(arena)
             throw .malformed
         }
