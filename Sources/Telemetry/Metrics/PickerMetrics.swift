@@ -1,0 +1,153 @@
+import Synchronization
+
+/// Every metric of the picker, each defined once: its names in the router's and in the Inference Extension's
+/// vocabulary, its labels and its buckets. Events feed them (`Telemetry`); nothing else does but for the prefix index.
+package final class PickerMetrics: Sendable {
+    package let registry = MetricsRegistry()
+
+    let errors: MetricFamily<DetailedRequestLabels, Counter>
+    let attempts: MetricFamily<AttemptLabels, Counter>
+    let scheduling: Histogram
+    /// Share of a prompt's blocks that the picked endpoint holds, 0...1.
+    package let prefixHitRatio: MetricFamily<PluginLabels, Histogram>
+    /// Bytes of a prompt that the picked endpoint holds.
+    package let prefixHitBytes: MetricFamily<PluginLabels, Histogram>
+
+    let streams: Gauge
+    let scrapes: MetricFamily<OneLabel, Counter>
+    let scrapeTime: Histogram
+    let frameWait: Histogram
+    let decisionTime: Histogram
+    let immediateResponses: MetricFamily<OneLabel, Counter>
+
+    private let requests: RequestFamilies
+    private let series = Mutex<[RequestLabels: RequestSeries]>([:])
+
+    package init() {
+        requests = RequestFamilies(registry)
+        errors = registry.counter(
+            Exposure(
+                "inference_objective_request_error_total",
+                help: "Requests that ended in an error, by error code.",
+                labels: DetailedRequestLabels.lifted(RequestLabels.models) + DetailedRequestLabels.detail("error_code")
+            ),
+            Exposure(
+                "llm_d_epp_request_error_total",
+                help: "Requests that ended in an error, by error code.",
+                labels: DetailedRequestLabels.lifted(RequestLabels.all) + DetailedRequestLabels.detail("error_code")
+            )
+        )
+        attempts = registry.counter(
+            Exposure(
+                "inference_extension_scheduler_attempts_total",
+                help: "Scheduling decisions, by outcome and endpoint.",
+                labels: AttemptLabels.exposed(endpointAs: "pod_name")
+            ),
+            Exposure(
+                "llm_d_epp_scheduler_attempts_total",
+                help: "Scheduling decisions, by outcome and endpoint.",
+                labels: AttemptLabels.exposed(endpointAs: "endpoint_name")
+            )
+        )
+        scheduling =
+            registry.histogram(
+                buckets: Buckets.scheduler,
+                Exposure<NoLabels>(
+                    "inference_extension_scheduler_e2e_duration_seconds",
+                    help: "Seconds that scheduling decisions took."
+                ),
+                Exposure<NoLabels>(
+                    "llm_d_epp_scheduler_e2e_duration_seconds",
+                    help: "Seconds that scheduling decisions took."
+                )
+            ).only
+        prefixHitRatio = registry.histogram(
+            buckets: Buckets.hitRatio,
+            Exposure("inference_extension_prefix_indexer_hit_ratio", help: "Share of a prompt found in the index."),
+            Exposure(
+                "llm_d_epp_prefix_indexer_hit_ratio",
+                help: "Share of a prompt found in the index.",
+                labels: PluginLabels.all
+            )
+        )
+        prefixHitBytes = registry.histogram(
+            buckets: Buckets.hitBytes,
+            Exposure("inference_extension_prefix_indexer_hit_bytes", help: "Bytes of a prompt found in the index."),
+            Exposure(
+                "llm_d_epp_prefix_indexer_hit_bytes",
+                help: "Bytes of a prompt found in the index.",
+                labels: PluginLabels.all
+            )
+        )
+
+        streams = registry.gauge(Exposure<NoLabels>("apus_streams_active", help: "Requests that Apus has open.")).only
+        scrapes = registry.counter(
+            Exposure("apus_scrape_total", help: "Scrapes of endpoints, by outcome.", labels: OneLabel.named("outcome"))
+        )
+        scrapeTime =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>("apus_scrape_seconds", help: "Seconds that scrapes of endpoints took.")
+            ).only
+        frameWait =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>(
+                    "apus_request_frame_wait_seconds",
+                    help: "Seconds from a request's headers to the last frame of its body, spent waiting for the proxy."
+                )
+            ).only
+        decisionTime =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>(
+                    "apus_decision_seconds",
+                    help: "Seconds from the last frame of a request's body to the picked endpoint."
+                )
+            ).only
+        immediateResponses = registry.counter(
+            Exposure(
+                "apus_immediate_responses_total",
+                help: "Requests that Apus answered itself, by status code.",
+                labels: OneLabel.named("code")
+            )
+        )
+    }
+
+    /// The metrics of requests with these labels. At most as many are kept as a family has children.
+    func requestSeries(_ labels: RequestLabels) -> RequestSeries {
+        series.withLock { series in
+            if let known = series[labels] { return known }
+            let labels = series.count < MetricsRegistry.childLimit ? labels : .overflow
+            if let known = series[labels] { return known }
+            let made = RequestSeries(labels, requests)
+            series[labels] = made
+            return made
+        }
+    }
+
+    // MARK: Values computed when the page is rendered
+
+    /// Exposes the build.
+    package func exposeInfo(commit: String, buildRef: String) {
+        for name in ["inference_extension_info", "llm_d_epp_info"] {
+            registry.computedGauge(name, help: "The build that runs; always 1.") {
+                [.init(labels: [("commit", commit), ("build_ref", buildRef)], value: 1)]
+            }
+        }
+    }
+
+    /// Exposes the number of entries of a prefix index; the last call counts.
+    package func exposePrefixIndexSize(plugin: PluginLabels, _ size: @escaping @Sendable () -> Int) {
+        let help = "Blocks in the prefix index."
+        registry.computedGauge("inference_extension_prefix_indexer_size", help: help) { [.init(value: Double(size()))] }
+        registry.computedGauge("llm_d_epp_prefix_indexer_size", help: help) {
+            [.init(labels: [("plugin_name", plugin.name), ("plugin_type", plugin.type)], value: Double(size()))]
+        }
+    }
+
+    /// Exposes the pool's gauges, read anew at each rendering; the last call counts.
+    package func exposePool(_ read: @escaping @Sendable () -> PoolReading) {
+        PoolGauges.expose(in: registry, read)
+    }
+}

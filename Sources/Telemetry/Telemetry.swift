@@ -1,0 +1,147 @@
+/// Where events become metrics, log lines and decision records. Each event is one method, and everything that is told of
+/// it is in that method.
+package final class Telemetry: Sendable {
+    package let metrics: PickerMetrics
+    package let decisions: DecisionLog
+    private let accessLog: AccessLog?
+
+    /// - Parameter accessLog: nil writes none.
+    package init(
+        metrics: PickerMetrics = PickerMetrics(),
+        decisions: DecisionLog = DecisionLog(),
+        accessLog: AccessLog? = nil
+    ) {
+        self.metrics = metrics
+        self.decisions = decisions
+        self.accessLog = accessLog
+        if let accessLog {
+            let dropped = "Access log lines that were dropped because the reader was too slow."
+            metrics.registry.computedGauge("apus_access_log_dropped_lines", help: dropped) {
+                [.init(value: Double(accessLog.droppedLines))]
+            }
+        }
+    }
+
+    // MARK: The life of a request
+
+    /// A request's headers, or the first frame of its exchange, arrived.
+    package func begin(receivedAt: UInt64 = TelemetryClock.monotonicNanoseconds()) -> RequestRecord {
+        metrics.streams.add(1)
+        return RequestRecord(
+            telemetry: self,
+            receivedAt: receivedAt,
+            wallNanoseconds: TelemetryClock.wallNanoseconds()
+        )
+    }
+
+    /// The request goes to `record.pick`. Call once, with the request's fields, `decision`, `bodyCompleteAt` and
+    /// `decidedAt` filled in.
+    package func decided(_ record: RequestRecord) {
+        if let decision = record.decision { decisions.record(decision) }
+        observeDecision(record)
+        if let pick = record.pick {
+            metrics.attempts.child(
+                AttemptLabels(
+                    success: true,
+                    targetModel: record.targetModel.asLabelValue,
+                    endpoint: pick.name.asLabelValue,
+                    namespace: pick.namespace.asLabelValue,
+                    port: String(pick.port)
+                )
+            ).add()
+        }
+        guard !record.isHeadersOnly, record.series == nil else { return }
+        let series = metrics.requestSeries(record.labels)
+        record.series = series
+        series.total.add()
+        series.running.add(1)
+        series.requestSize.observe(Double(record.requestBytes))
+    }
+
+    /// No endpoint could be picked. Call once, instead of `decided`.
+    package func decisionFailed(_ record: RequestRecord) {
+        if let decision = record.decision { decisions.record(decision) }
+        observeDecision(record)
+        metrics.attempts.child(
+            AttemptLabels(
+                success: false,
+                targetModel: record.targetModel.asLabelValue,
+                endpoint: "",
+                namespace: "",
+                port: ""
+            )
+        ).add()
+    }
+
+    /// The request is over. A second call does nothing. `finishedAt` is filled in when it is not.
+    package func finish(_ record: RequestRecord, _ termination: Termination) {
+        guard !record.isFinished else { return }
+        record.termination = termination
+        report(record)
+    }
+
+    // MARK: Scrapes
+
+    /// A scrape ended. `outcome` is from a small set: `ok`, `unreachable`, `timeout`, `error`, ….
+    package func scraped(outcome: String, nanoseconds: UInt64) {
+        metrics.scrapes.child(OneLabel(outcome)).add()
+        metrics.scrapeTime.observe(nanoseconds: nanoseconds)
+    }
+
+    // MARK: What the events come to
+
+    private func observeDecision(_ record: RequestRecord) {
+        if let wait = record.time(from: record.receivedAt, to: record.bodyCompleteAt), !record.isHeadersOnly {
+            metrics.frameWait.observe(nanoseconds: wait)
+        }
+        if let decision = record.time(from: record.bodyCompleteAt, to: record.decidedAt) {
+            metrics.decisionTime.observe(nanoseconds: decision)
+        }
+        if record.schedulingTime > 0 { metrics.scheduling.observe(nanoseconds: record.schedulingTime) }
+    }
+
+    /// Tells of a request that is over; once per record.
+    func report(_ record: RequestRecord) {
+        record.isFinished = true
+        if record.finishedAt == 0 { record.finishedAt = TelemetryClock.monotonicNanoseconds() }
+        metrics.streams.add(-1)
+        record.series?.running.add(-1)
+        if record.status != 0 { record.decision?.responded(status: record.status) }
+        if case .immediate(let status) = record.termination {
+            metrics.immediateResponses.child(OneLabel(String(status))).add()
+        }
+        if !record.isHeadersOnly { observeRequest(record) }
+        accessLog?.write(record)
+    }
+
+    private func observeRequest(_ record: RequestRecord) {
+        if let code = record.errorCode ?? Self.defaultErrorCode(of: record.termination) {
+            metrics.errors.child(
+                DetailedRequestLabels(request: record.labels, detail: code.asLabelValue)
+            ).add()
+        }
+        // Without a response there is nothing to measure of one.
+        guard record.responseHeadersAt > 0 || record.firstByteAt > 0 else { return }
+        let series = record.series ?? metrics.requestSeries(record.labels)
+        let usage = record.usage
+        if let prompt = usage.promptTokens, prompt > 0 { series.inputTokens.observe(Double(prompt)) }
+        if let completion = usage.completionTokens, completion > 0 { series.outputTokens.observe(Double(completion)) }
+        if let cached = usage.cachedTokens { series.cachedTokens.observe(Double(cached)) }
+        if let first = record.time(from: record.receivedAt, to: record.firstByteAt) {
+            series.timeToFirstToken(streaming: record.isStreaming).observe(nanoseconds: first)
+        }
+        guard record.termination == .complete else { return }
+        series.responseSize.observe(Double(record.responseBytes))
+        guard let duration = record.time(from: record.receivedAt, to: record.finishedAt) else { return }
+        series.duration.observe(nanoseconds: duration)
+        guard let tokens = usage.completionTokens, tokens > 0 else { return }
+        series.normalizedTimePerOutputToken.observe(Double(duration) / 1e9 / Double(tokens))
+        if record.isStreaming, tokens > 1, let rest = record.time(from: record.firstByteAt, to: record.finishedAt) {
+            series.timePerOutputToken.observe(Double(rest) / 1e9 / Double(tokens - 1))
+        }
+    }
+
+    private static func defaultErrorCode(of termination: Termination) -> String? {
+        termination == .complete ? nil : "Unknown"
+    }
+}
