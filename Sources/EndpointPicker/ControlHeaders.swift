@@ -1,0 +1,53 @@
+internal import Bytes
+internal import ExtProc
+
+/// The headers by which clients, gateways and Apus talk to each other; the router's names first, the older ones accepted beside them.
+enum ControlHeaders {
+    static let destination = "x-gateway-destination-endpoint"
+    static let scores = "x-gateway-destination-endpoint-scores"
+    static let requestID = "x-request-id"
+    static let droppedReason = "x-llm-d-request-dropped-reason"
+    /// Set on every response, as the reference does, so that one sees that a picker was there.
+    static let seen = "x-went-into-resp-headers"
+    /// The namespace of dynamic metadata that Envoy's load balancing reads.
+    static let metadataNamespace = "envoy.lb"
+
+    /// Names that only a picker may set: a client's are taken off the request. The destination itself is overwritten instead.
+    private static let reserved: Set<String> = [
+        "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports", "x-data-parallel-host-port",
+        "x-kv-cache-source-host-port", "epp-profile",
+    ]
+
+    /// The names, as the client sent them, of headers that must not reach the model server; each once.
+    static func forbidden(in headers: HeaderList) -> [String] {
+        var found: [String] = []
+        for name in headers.names where !found.contains(name) {
+            // Nearly all names end here, without a copy.
+            guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "x") || first | 0x20 == UInt8(ascii: "e")
+            else { continue }
+            let lowercase = ASCII.lowercased(name)
+            if reserved.contains(lowercase) || (lowercase.hasPrefix(destination) && lowercase != destination) {
+                found.append(name)
+            }
+        }
+        return found
+    }
+}
+
+extension HeaderList {
+    /// The path of the request as the client meant it, for telling which API it is.
+    var inferencePath: String? {
+        self[":path"] ?? self["x-original-path"] ?? self["x-forwarded-path"]
+    }
+
+    /// The model that the gateway wants asked instead of the one the client named.
+    var modelRewrite: String? {
+        (self["x-llm-d-model-name-rewrite"] ?? self["x-gateway-model-name-rewrite"]).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// Whose turn it is when requests wait.
+    var fairnessID: String {
+        let id = self["x-llm-d-inference-fairness-id"] ?? self["x-gateway-inference-fairness-id"] ?? ""
+        return id.isEmpty ? "default-flow" : id
+    }
+}

@@ -1,0 +1,240 @@
+package import Bytes
+internal import ExtProc
+internal import Inference
+package import Pool
+package import Scheduling
+private import Synchronization
+package import Telemetry
+
+/// Decides where requests go, for all exchanges: reads what a request asks, asks the scheduler, reserves the load, keeps the records.
+package final class Director: Sendable {
+    package let pool: Pool
+    package let telemetry: Telemetry
+    let settings: DirectorSettings
+    private let scheduler: Scheduler
+    private let seed: UInt64
+    private let exchanges = Atomic<UInt64>(0)
+
+    /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
+    private static let rescheduleLimit = 8
+
+    package init(
+        pool: Pool,
+        scheduler: Scheduler,
+        telemetry: Telemetry,
+        settings: DirectorSettings = .defaults,
+        seed: UInt64
+    ) {
+        self.pool = pool
+        self.scheduler = scheduler
+        self.telemetry = telemetry
+        self.settings = settings
+        self.seed = seed
+    }
+
+    /// A random generator for one exchange.
+    func nextGenerator() -> SeededGenerator {
+        let number = exchanges.wrappingAdd(1, ordering: .relaxed).newValue
+        var generator = SeededGenerator(seed: seed &+ number &* 0x9E37_79B9_7F4A_7C15)
+        // The first number of close seeds is close; the second is not.
+        _ = generator.next()
+        return generator
+    }
+
+    // MARK: Reading
+
+    /// Reads the whole body of a request; nil when the configured parser looks at none.
+    func parse(headers: HeaderList, body: borrowing ByteBuffer) throws(PickerError) -> PickedRequest? {
+        guard settings.readsBodies else { return nil }
+        let api = headers.inferencePath.flatMap { InferenceAPI.matching(path: $0) } ?? .completions
+        do {
+            let request = try InferenceRequest.read(body, api: api)
+            return PickedRequest(model: request.model, modelRange: request.modelRange, inference: request)
+        } catch {
+            throw PickerError(.badRequest, error.message, fault: .client)
+        }
+    }
+
+    // MARK: Deciding
+
+    /// Picks an endpoint and reserves the request's load on it.
+    ///
+    /// The record is filled in with what was decided. When nobody can serve the request, it is reported and the error thrown.
+    func decide(
+        _ inquiry: Inquiry,
+        body: borrowing ByteBuffer,
+        record: RequestRecord,
+        generator: inout SeededGenerator
+    ) throws(PickerError) -> Decision {
+        let request = inquiry.request
+        record.model = request?.model ?? ""
+        record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
+        record.isStreaming = request?.inference?.stream ?? false
+
+        let startedAt = MonotonicTime.now()
+        var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
+        var scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
+        let tokens = scheduling.estimatedTokens
+        var attempt = 0
+        while true {
+            let result: SchedulingResult
+            do {
+                result = try scheduler.schedule(scheduling, candidates, using: &generator)
+            } catch {
+                record.decidedAt = MonotonicTime.now().nanoseconds
+                telemetry.decisionFailed(record)
+                // Nothing was eligible, or the filters left nobody: either way there is no endpoint, and that is not the client's doing.
+                throw PickerError.noEndpoints
+            }
+            attempt += 1
+            let reservation =
+                attempt < Self.rescheduleLimit
+                ? pool.reserve(result.primary.candidates, result.primary.picked[0], tokens: tokens)
+                : pool.reserve(result.endpoint, tokens: tokens)
+            guard let reservation else {
+                // Another request was sent there since the load was read; what it added counts now.
+                candidates = pool.candidates(in: inquiry.subset, at: startedAt)
+                continue
+            }
+            scheduler.record(scheduling, result)
+            let decidedAt = MonotonicTime.now()
+            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt)
+            scheduling.prefix = Scheduling.PrefixBlocks()
+            return Decision(
+                destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
+                scores: settings.emitsScores ? Self.scores(of: result.primary) : nil,
+                reservation: reservation
+            )
+        }
+    }
+
+    private func schedulingRequest(
+        _ inquiry: Inquiry,
+        body: borrowing ByteBuffer,
+        record: RequestRecord,
+        snapshot: Snapshot
+    ) -> SchedulingRequest {
+        let headers = inquiry.headers
+        var scheduling = SchedulingRequest(
+            model: record.model,
+            targetModel: record.targetModel,
+            estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
+            header: { headers.value(named: $0) }
+        )
+        if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
+            let blockTokens = cache.settings.blockTokens(in: snapshot)
+            let hashes = Inference.PrefixBlocks.hashes(
+                of: inference,
+                in: body,
+                model: record.targetModel,
+                blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
+                maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
+            )
+            scheduling.prefix = Scheduling.PrefixBlocks(hashes: hashes, blockTokens: blockTokens)
+        }
+        return scheduling
+    }
+
+    // MARK: Records
+
+    private func note(
+        _ result: SchedulingResult,
+        in record: RequestRecord,
+        startedAt: MonotonicTime,
+        decidedAt: MonotonicTime
+    ) {
+        let endpoint = result.endpoint
+        record.decidedAt = decidedAt.nanoseconds
+        record.schedulingTime = decidedAt.nanoseconds - startedAt.nanoseconds
+        record.pick = RequestRecord.Pick(
+            address: endpoint.hostPort,
+            name: endpoint.identity.name,
+            namespace: endpoint.identity.namespace,
+            port: endpoint.port
+        )
+        record.decision = DecisionRecord(
+            requestID: record.requestID,
+            model: record.model,
+            targetModel: record.targetModel,
+            profiles: result.results.map(\.decision)
+        )
+        if let cache = scheduler.prefixCache, record.model.isEmpty == false {
+            telemetry.prefixPredicted(
+                blocks: result.predictedBlocks,
+                blockBytes: cache.settings.blockTokens(in: result.primary.candidates.snapshot)
+                    * PrefixCacheSettings.bytesPerToken
+            )
+        }
+    }
+
+    /// The picked endpoints' weighted sums, as `ip:port=score` in the order of the destination.
+    private static func scores(of result: ProfileResult) -> String {
+        result.picked.map { "\(result.candidates.endpoint($0).hostPort)=\(result.totals[$0])" }.joined(separator: ",")
+    }
+}
+
+extension ProfileResult {
+    fileprivate var decision: ProfileDecision {
+        let candidates = candidates
+        return ProfileDecision(
+            name: profile.name,
+            scorers: profile.scorers.map(\.name),
+            candidateCount: candidates.count,
+            scores: scores,
+            totals: totals,
+            picked: picked,
+            endpoint: { candidates.endpoint($0).hostPort }
+        )
+    }
+}
+
+/// What the director does, beyond scheduling.
+package struct DirectorSettings: Sendable {
+    /// Whether bodies are read as inference requests; a passthrough parser reads none.
+    package var readsBodies: Bool
+    /// Whether a gateway's subset of endpoints binds.
+    package var honorsSubset: Bool
+    /// Whether the picked endpoints' scores go into dynamic metadata.
+    package var emitsScores: Bool
+
+    package init(readsBodies: Bool, honorsSubset: Bool, emitsScores: Bool) {
+        self.readsBodies = readsBodies
+        self.honorsSubset = honorsSubset
+        self.emitsScores = emitsScores
+    }
+
+    package static let defaults = DirectorSettings(readsBodies: true, honorsSubset: true, emitsScores: false)
+}
+
+/// What a decision is made on.
+struct Inquiry {
+    let headers: HeaderList
+    /// Nil for a request whose body says nothing.
+    let request: PickedRequest?
+    let subset: SubsetHint?
+    let bodyByteCount: Int
+}
+
+/// A request as far as it could be read.
+struct PickedRequest {
+    let model: String
+    let modelRange: Range<Int>
+    /// Nil when only the beginning of the body was seen.
+    let inference: InferenceRequest?
+}
+
+/// Where a request goes, and the load that it was given there.
+struct Decision: ~Copyable {
+    /// `ip:port`, several with commas, the best first.
+    let destination: String
+    let scores: String?
+    private let reservation: Reservation
+
+    init(destination: String, scores: String?, reservation: consuming Reservation) {
+        self.destination = destination
+        self.scores = scores
+        self.reservation = reservation
+    }
+
+    consuming func takeReservation() -> Reservation { reservation }
+}

@@ -1,0 +1,104 @@
+internal import Bytes
+internal import ExtProc
+internal import Inference
+internal import Pool
+internal import Telemetry
+
+// The request's way: headers, body, decision, replies.
+extension Exchange {
+    var hasDecided: Bool { record.decidedAt > 0 }
+
+    func readHeaders(of frame: borrowing Frame) {
+        headers = frame.headers()
+        readSubset(of: frame)
+        record.method = headers[":method"] ?? ""
+        record.path = headers[":path"] ?? ""
+        record.requestID = headers["x-request-id"] ?? ""
+        record.fairnessID = headers.fairnessID
+    }
+
+    /// Keeps a body frame's bytes, up to the limit.
+    func keep(_ frame: borrowing Frame) throws(PickerError) {
+        readSubset(of: frame)
+        guard frame.bodyByteCount > 0 else { return }
+        guard body.count + frame.bodyByteCount <= limits.requestBodyBytes else {
+            throw .bodyTooLarge(limit: limits.requestBodyBytes)
+        }
+        if body.isEmpty, !frame.endOfStream, let length = headers["content-length"].flatMap({ Int($0) }) {
+            // A client's claim is believed only as far as it costs little when it lies.
+            body.reserve(min(length, limits.requestBodyBytes, 1 << 20))
+        }
+        frame.withBody { body.append($0) }
+    }
+
+    private func readSubset(of frame: borrowing Frame) {
+        guard director.honorsSubset, subset == nil else { return }
+        subset = frame.metadataStrings(
+            namespace: "envoy.lb.subset_hint",
+            key: "x-gateway-destination-endpoint-subset"
+        ).map { SubsetHint($0) }
+    }
+
+    /// Decides where the request goes and tells Envoy in the given form.
+    func decide(_ form: Conversation.DecisionForm) async throws {
+        record.bodyCompleteAt = MonotonicTime.now().nanoseconds
+        record.requestBytes = body.count
+        let request = try readRequest(form)
+        let decision = try director.decide(
+            Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count),
+            body: body,
+            record: record,
+            generator: &generator
+        )
+
+        var mutation = HeaderMutation()
+        mutation.set(ControlHeaders.destination, decision.destination)
+        if record.requestID.isEmpty {
+            record.requestID = RequestID.make(&generator)
+            mutation.set(ControlHeaders.requestID, record.requestID)
+        }
+        var edits = BodyEdits()
+        if let request, record.targetModel != request.model {
+            edits.replaceValue(in: request.modelRange, with: JSONValue.quoted(record.targetModel))
+            restorer = ModelNameRestorer(from: record.targetModel, to: request.model)
+        }
+        let isEdited = !edits.isEmpty
+        if isEdited { body = edits.applied(to: body) }
+        if isEdited, body.count != record.requestBytes, case .headersAndBody = form {
+            mutation.set("content-length", String(body.count))
+        }
+        for name in ControlHeaders.forbidden(in: headers) { mutation.remove(name) }
+
+        var metadata = DynamicMetadata(namespace: ControlHeaders.metadataNamespace)
+        metadata.set(ControlHeaders.destination, decision.destination)
+        if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
+
+        reservation = decision.takeReservation()
+        director.telemetry.decided(record)
+        let plan = form.replies(
+            headers: mutation,
+            metadata: metadata,
+            bodyByteCount: body.count,
+            isBodyEdited: isEdited
+        )
+        try await send(plan) { $0(body.bytes) }
+        // The model server's answer may take minutes; the request's bytes are needed no more.
+        body.removeAll()
+        headers = HeaderList()
+    }
+
+    /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.
+    private func readRequest(_ form: Conversation.DecisionForm) throws(PickerError) -> PickedRequest? {
+        switch form {
+        case .headers, .trailers:
+            record.isHeadersOnly = true
+            return nil
+        case .bufferedBody(isPartial: true):
+            // Envoy kept back the rest, so nothing more can be known of the request than that.
+            guard let found = InferenceRequest.readPartial(body) else { return nil }
+            return PickedRequest(model: found.model, modelRange: found.modelRange, inference: nil)
+        case .headersAndBody, .bufferedBody(isPartial: false):
+            return try director.parse(headers: headers, body: body)
+        }
+    }
+}

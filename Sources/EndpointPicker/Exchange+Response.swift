@@ -1,0 +1,107 @@
+internal import Bytes
+internal import ExtProc
+internal import Inference
+internal import Pool
+internal import Telemetry
+
+// The response's way: headers, body, trailers; its usage read as it goes by.
+extension Exchange {
+    func answerResponseHeaders(_ frame: borrowing Frame, isLast: Bool) async throws {
+        let response = frame.headers()
+        record.responseHeadersAt = MonotonicTime.now().nanoseconds
+        record.status = (response[":status"] ?? response["status"]).flatMap { Int($0) } ?? 0
+        if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
+        isEventStream = response["content-type"]?.contains("text/event-stream") ?? false
+        record.isStreaming = isEventStream || record.isStreaming
+        usage = UsageReader(format: isEventStream ? .eventStream : .json)
+        notice(response)
+
+        var reply = Reply(.responseHeaders)
+        reply.headers.set(ControlHeaders.seen, "true")
+        if isLast { finish() }
+        try await send(reply)
+    }
+
+    /// Takes a gateway's own 503 as word that it could not connect to the endpoint.
+    private func notice(_ response: HeaderList) {
+        // A response of the model server carries the time that it took; one that Envoy made itself does not.
+        guard record.status == 503, let endpoint = reservation?.endpoint,
+            !response.contains("x-envoy-upstream-service-time")
+        else { return }
+        director.pool.suspect(endpoint, at: .now())
+    }
+
+    func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
+        if frame.bodyByteCount > 0 {
+            if record.firstByteAt == 0 { record.firstByteAt = MonotonicTime.now().nanoseconds }
+            record.responseBytes += frame.bodyByteCount
+            frame.withBody { usage?.consume($0) }
+        }
+        switch form {
+        case .chunks(let isLast):
+            if isHolding { return try await hold(frame, isLast: isLast) }
+            try await pass(frame, form, isLast: isLast)
+        case .frame(let isLast):
+            try await pass(frame, form, isLast: isLast)
+        }
+    }
+
+    func answerResponseTrailers(_ form: Conversation.ResponseForm) async throws {
+        if case .chunks = form {
+            try await sendHeld(isLast: false)
+        }
+        finish()
+        try await send(Reply(.responseTrailers))
+    }
+
+    /// Whether the response is sent on as a whole, which is how the reference answers what is no stream of events.
+    private var isHolding: Bool { !isEventStream && !isPassing }
+
+    /// Keeps a piece, and sends everything when it was the last.
+    private func hold(_ frame: borrowing Frame, isLast: Bool) async throws {
+        frame.withBody { held.append($0) }
+        if isLast {
+            try await sendHeld(isLast: true)
+        } else if held.count > limits.heldResponseBytes {
+            isPassing = true
+            try await sendHeld(isLast: false)
+        }
+    }
+
+    private func sendHeld(isLast: Bool) async throws {
+        if let restorer, let restored = Self.restore(restorer, held.bytes, isLast: !isPassing, into: &self.restorer) {
+            held = restored
+        }
+        let plan = Conversation.ResponseForm.chunks(isLast: isLast).replies(byteCount: held.count, isEdited: true)
+        if isLast { finish() }
+        try await send(plan) { $0(held.bytes) }
+        held.removeAll()
+    }
+
+    /// Sends a piece on at once.
+    private func pass(
+        _ frame: borrowing Frame,
+        _ form: Conversation.ResponseForm,
+        isLast: Bool
+    ) async throws {
+        if isLast { finish() }
+        if restorer != nil, let restored = frame.withBody({ restorer?.process($0, isLast: isLast) }) ?? nil {
+            return try await send(form.replies(byteCount: restored.count, isEdited: true)) { $0(restored.bytes) }
+        }
+        try await send(form.replies(byteCount: frame.bodyByteCount, isEdited: false)) { frame.withBody($0) }
+    }
+
+    /// The response has ended: its load is gone from the endpoint before its last byte is on its way.
+    private func finish() {
+        usage?.finish()
+        if let usage = usage?.usage {
+            record.usage = .init(
+                promptTokens: usage.promptTokens,
+                cachedTokens: usage.cachedTokens,
+                completionTokens: usage.completionTokens
+            )
+        }
+        reservation = nil
+        director.telemetry.finish(record, .complete)
+    }
+}

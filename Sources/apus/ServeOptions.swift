@@ -1,0 +1,50 @@
+/// The values of `apus serve`'s flags. Defaults are the contract's; sizes are in bytes.
+struct ServeOptions: Sendable {
+    // Ports
+    var grpcPort = 9002
+    var healthPort = 9003
+    var metricsPort = 9090
+    var bindAddress = "0.0.0.0"
+
+    // Configuration and endpoints
+    var configFile = ""
+    var configText = ""
+    var endpoints = ""
+    var poolName = ""
+    var poolNamespace = ""
+    var poolGroup = "inference.networking.k8s.io"
+    var endpointSelector = ""
+    var endpointTargetPorts = ""
+    var disableSubsetFilter = false
+
+    // Scraping
+    var refreshMetricsInterval = Duration.milliseconds(50)
+    var refreshPrometheusInterval = Duration.seconds(5)
+    var metricsStalenessThreshold = Duration.seconds(2)
+
+    // Serving
+    var secureServing = true
+    var certPath = ""
+    var enableCertReload = false
+    var clientCAFile = ""
+    var tlsMinVersion = ""
+    var tlsCipherSuites = ""
+    var metricsEndpointAuth = true
+    var healthChecking = false
+    var leaderElection = false
+    var drainTimeout = Duration.seconds(30)
+    var maxReceiveMessageBytes = 4 << 20
+    var maxSendMessageBytes = 0
+    var maxRequestBodyBytes = 64 << 20
+    var maxStreams = 20_000
+    var emitEndpointScores = false
+    var ioThreads = 0
+
+    // Telling
+    var tracing = true
+    var verbosity = 1
+    var logFormat = ""
+
+    /// The names of the flags that were given.
+    var given: Set<String> = []
+}
