@@ -1,0 +1,90 @@
+/// The HTTP APIs of model servers whose bodies Apus reads.
+package enum InferenceAPI: Sendable, CaseIterable {
+    case completions
+    case chatCompletions
+    case responses
+    case conversations
+    case embeddings
+    /// Anthropic's Messages.
+    case messages
+
+    /// The API that a request's path names, or nil for any other path (the reference reads those as completions).
+    ///
+    /// The end of the path decides, so a prefix ("/tenant-a/v1/chat/completions") does not matter; a query, a fragment and slashes at the
+    /// end are no part of it.
+    package static func matching(path: String) -> InferenceAPI? {
+        var path = Substring(path)
+        if let end = path.utf8.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
+            path = path[..<end]
+        }
+        while path.utf8.last == UInt8(ascii: "/") { path = path.dropLast() }
+        return allCasesLongestSuffixFirst.first { path.hasSuffix($0.pathSuffix) }
+    }
+
+    private static let allCasesLongestSuffixFirst = allCases.sorted {
+        $0.pathSuffix.utf8.count > $1.pathSuffix.utf8.count
+    }
+
+    private var pathSuffix: String {
+        switch self {
+        case .completions: "/completions"
+        case .chatCompletions: "/chat/completions"
+        case .responses: "/responses"
+        case .conversations: "/conversations"
+        case .embeddings: "/embeddings"
+        case .messages: "/messages"
+        }
+    }
+
+    /// The members whose values are the prompt, in the order in which the model sees them.
+    var promptMembers: [RequestMembers.Name] {
+        switch self {
+        case .completions: [.prompt]
+        case .chatCompletions: [.messages]
+        case .responses: [.instructions, .tools, .input]
+        case .conversations: [.items]
+        case .embeddings: [.input]
+        case .messages: [.system, .tools, .messages]
+        }
+    }
+
+    /// The members that may limit the output's tokens, the one that decides first.
+    var tokenLimitMembers: [RequestMembers.Name] {
+        switch self {
+        case .completions, .chatCompletions: [.maxCompletionTokens, .maxTokens]
+        case .responses: [.maxOutputTokens]
+        case .messages: [.maxTokens]
+        case .conversations, .embeddings: []
+        }
+    }
+
+    /// What is wrong with the member that the API requires, in the reference's words; nil when nothing is.
+    func problem(in members: RequestMembers) -> String? {
+        switch self {
+        case .completions:
+            members[.prompt]?.isNonEmptyTextOrList == true
+                ? nil : "invalid completions request: must have prompt field"
+        case .chatCompletions:
+            members[.messages]?.isNonEmptyList == true
+                ? nil : "invalid chat completions request: must have valid messages field"
+        case .responses:
+            members[.input].map { $0.kind != .null } == true
+                ? nil : "invalid responses request: must have input field"
+        case .conversations:
+            members[.items]?.isNonEmptyList == true
+                ? nil : "invalid conversations request: must have items field"
+        case .embeddings:
+            members[.input]?.isNonEmptyTextOrList == true
+                ? nil : "invalid embeddings request: must have input field"
+        case .messages:
+            members[.messages]?.isNonEmptyList == true
+                ? nil : "invalid messages request: must have valid messages field"
+        }
+    }
+}
+
+extension JSONMember {
+    fileprivate var isNonEmptyList: Bool { kind == .array && elementCount > 0 }
+
+    fileprivate var isNonEmptyTextOrList: Bool { isNonEmptyList || (kind == .string && !contentRange.isEmpty) }
+}

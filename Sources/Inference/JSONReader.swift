@@ -1,0 +1,221 @@
+internal import Bytes
+private import CSimdJSON
+
+/// Why bytes are not the JSON that was expected.
+package struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Where, in bytes from the start.
+    package let offset: Int
+    package let problem: String
+
+    package var description: String { "\(problem) at byte \(offset)" }
+}
+
+package enum JSONKind: UInt8, Sendable {
+    // The values of apus_json_kind.
+    case null, `false`, `true`, number, string, array, object
+}
+
+/// Where a member of an object lies.
+package struct JSONMember: Sendable, Equatable {
+    /// The key, quotes included.
+    package let keyRange: Range<Int>
+    /// The value; a string's quotes included.
+    package let valueRange: Range<Int>
+    package let kind: JSONKind
+    /// How many elements or members the value has directly; 0 for scalars.
+    package let elementCount: Int
+    /// How many numbers and strings the value holds at any depth.
+    package let numberCount: Int
+    package let stringCount: Int
+    /// How many members of this name the object has; the rest describes the last.
+    package let occurrences: Int
+    /// Whether the value is a string with an escape in it.
+    package let isEscaped: Bool
+
+    /// The value without a string's quotes.
+    package var contentRange: Range<Int> {
+        kind == .string ? valueRange.lowerBound + 1..<valueRange.upperBound - 1 : valueRange
+    }
+}
+
+/// Locates members of JSON objects without decoding them.
+///
+/// The whole document is checked: what passes is one object as RFC 8259 defines it, in UTF-8, at most 10,000 levels deep. Only escapes of
+/// lone surrogates are let through, as most servers do. The names to look for are fixed when the reader is made, once per process: keep
+/// readers in static constants.
+package struct JSONReader: Sendable {
+    // Written before the reader is shared and never freed.
+    nonisolated(unsafe) private let table: OpaquePointer
+    private let nameCount: Int
+
+    /// A reader for up to 64 names of up to 63 bytes each.
+    package init(names: [StaticString]) {
+        nameCount = names.count
+        let pointers = names.map {
+            UnsafeRawPointer($0.utf8Start).assumingMemoryBound(to: CChar.self) as UnsafePointer<CChar>?
+        }
+        guard let table = apus_json_names_create(pointers, names.count) else {
+            preconditionFailure("a JSON reader takes at most 64 names of 1 to 63 bytes")
+        }
+        self.table = table
+    }
+
+    /// Runs `body` with the object's members of the reader's names, in their order; an absent one is nil.
+    package func read<Result>(
+        _ bytes: RawSpan,
+        _ body: (borrowing Found) -> Result
+    ) throws(JSONError) -> Result {
+        try run(bytes, apus_json_read_object, body) { $0 == APUS_JSON_OK }
+    }
+
+    /// The same for the start of an object whose rest has not arrived: members that are complete are found.
+    package func readStart<Result>(
+        _ bytes: RawSpan,
+        _ body: (borrowing Found) -> Result
+    ) throws(JSONError) -> Result {
+        try run(bytes, apus_json_read_object_start, body) { $0 == APUS_JSON_OK || $0 == APUS_JSON_UNEXPECTED_END }
+    }
+
+    /// What a reading found, by the index of the name. Valid only while the closure runs.
+    package struct Found: ~Copyable {
+        fileprivate let members: UnsafeMutableBufferPointer<apus_json_member>
+
+        package var count: Int { members.count }
+
+        package subscript(index: Int) -> JSONMember? {
+            let member = members[index]
+            guard member.occurrences > 0, let kind = JSONKind(rawValue: member.kind) else { return nil }
+            return JSONMember(
+                keyRange: Int(member.key_start)..<Int(member.key_end),
+                valueRange: Int(member.value_start)..<Int(member.value_end),
+                kind: kind,
+                elementCount: Int(member.elements),
+                numberCount: Int(member.numbers),
+                stringCount: Int(member.strings),
+                occurrences: Int(member.occurrences),
+                isEscaped: member.escaped
+            )
+        }
+    }
+
+    private typealias Function = (
+        UnsafePointer<UInt8>?, Int, OpaquePointer?, UnsafeMutablePointer<apus_json_member>?
+    ) -> apus_json_outcome
+
+    private func run<Result>(
+        _ bytes: RawSpan,
+        _ function: Function,
+        _ body: (borrowing Found) -> Result,
+        accepting: (apus_json_code) -> Bool
+    ) throws(JSONError) -> Result {
+        let outcome: Swift.Result<Result, JSONError> = withUnsafeTemporaryAllocation(
+            of: apus_json_member.self,
+            capacity: nameCount
+        ) { members in
+            let outcome = bytes.withUnsafeBytes { bytes in
+                function(
+                    bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
+                    bytes.count,
+                    table,
+                    members.baseAddress
+                )
+            }
+            guard accepting(outcome.code) else {
+                return .failure(JSONError(offset: Int(outcome.offset), problem: Self.problem(outcome.code)))
+            }
+            return .success(body(Found(members: members)))
+        }
+        return try outcome.get()
+    }
+
+    private static func problem(_ code: apus_json_code) -> String {
+        switch code {
+        case APUS_JSON_EMPTY: "unexpected end of JSON input"
+        case APUS_JSON_TOO_LARGE: "document too large"
+        case APUS_JSON_NO_MEMORY: "not enough memory for the document"
+        case APUS_JSON_BYTE_ORDER_MARK: "byte order mark"
+        case APUS_JSON_INVALID_UTF8: "invalid UTF-8 before the end"
+        case APUS_JSON_UNCLOSED_STRING: "unclosed string before the end"
+        case APUS_JSON_CONTROL_CHARACTER: "control character in a string before the end"
+        case APUS_JSON_NOT_AN_OBJECT: "expected an object"
+        case APUS_JSON_EXPECTED_KEY: "expected a member's name"
+        case APUS_JSON_EXPECTED_COLON: "expected a colon"
+        case APUS_JSON_EXPECTED_VALUE: "expected a value"
+        case APUS_JSON_EXPECTED_COMMA_OR_BRACE: "expected a comma or a closing brace"
+        case APUS_JSON_EXPECTED_COMMA_OR_BRACKET: "expected a comma or a closing bracket"
+        case APUS_JSON_BAD_STRING: "invalid string"
+        case APUS_JSON_BAD_NUMBER: "invalid number"
+        case APUS_JSON_BAD_LITERAL: "invalid literal"
+        case APUS_JSON_TOO_DEEP: "exceeded the nesting depth of \(APUS_JSON_MAX_DEPTH)"
+        case APUS_JSON_UNEXPECTED_END: "unexpected end of JSON input"
+        case APUS_JSON_TRAILING_BYTES: "bytes behind the object"
+        default: "invalid JSON"
+        }
+    }
+}
+
+/// Reading and writing of single JSON values.
+package enum JSONValue {
+    /// The text of a string member; lone surrogates become U+FFFD. Nil when the member is no string.
+    package static func string(_ member: JSONMember, in bytes: RawSpan) -> String? {
+        guard member.kind == .string else { return nil }
+        let content = bytes.extracting(member.contentRange)
+        guard member.isEscaped else { return String(repairing: content) }
+        return String(unsafeUninitializedCapacity: content.byteCount) { output in
+            content.withUnsafeBytes { input in
+                apus_json_unescape(
+                    input.baseAddress?.assumingMemoryBound(to: UInt8.self),
+                    input.count,
+                    output.baseAddress
+                )
+            }
+        }
+    }
+
+    /// The value of a number member that is a whole number from 0 to 2^53, however it is written. Nil for everything else.
+    package static func count(_ member: JSONMember, in bytes: RawSpan) -> Int? {
+        guard member.kind == .number else { return nil }
+        let digits = bytes.extracting(member.valueRange)
+        var value = 0
+        for offset in 0..<digits.byteCount {
+            let digit = digits[offset]
+            guard ASCII.isDigit(digit), offset < 16 else { return wholeNumber(String(repairing: digits)) }
+            value = value * 10 + Int(digit - 0x30)
+        }
+        return value <= largestCount ? value : nil
+    }
+
+    private static let largestCount = 1 << 53
+
+    private static func wholeNumber(_ text: String) -> Int? {
+        // Longer texts are not written by anything that counts tokens.
+        guard text.utf8.count <= 64, let value = Double(text) else { return nil }
+        guard value >= 0, value <= Double(largestCount), value.rounded() == value else { return nil }
+        return Int(value)
+    }
+
+    /// The text as a JSON string with its quotes. Only what must be escaped is.
+    package static func quoted(_ text: String) -> [UInt8] {
+        let hexadecimal = Array("0123456789abcdef".utf8)
+        var output: [UInt8] = []
+        output.reserveCapacity(text.utf8.count + 2)
+        output.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                output.append(UInt8(ascii: "\\"))
+                output.append(byte)
+            case 0x0A: output.append(contentsOf: "\\n".utf8)
+            case 0x0D: output.append(contentsOf: "\\r".utf8)
+            case 0x09: output.append(contentsOf: "\\t".utf8)
+            case ..<0x20:
+                output.append(contentsOf: "\\u00".utf8)
+                output.append(hexadecimal[Int(byte >> 4)])
+                output.append(hexadecimal[Int(byte & 15)])
+            default: output.append(byte)
+            }
+        }
+        output.append(UInt8(ascii: "\""))
+        return output
+    }
+}
