@@ -1,0 +1,337 @@
+internal import Bytes
+internal import CCurl
+internal import Glibc
+internal import Synchronization
+
+/// The thread that drives libcurl's multi handle: sockets by epoll, one wake-up for what other threads ask, timers.
+///
+/// Thread rule: `inbox`, `wakeUp` and `thread` may be used by all threads; everything else by the loop's own thread only, from `run()` to its end.
+final class EventLoop: @unchecked Sendable {
+    enum Command: Sendable {
+        case start(PendingRequest)
+        case cancel(UInt64)
+        case run(@Sendable () -> Void)
+        case schedule(MonotonicTime, @Sendable () -> Void)
+        case shutDown
+    }
+
+    private struct Inbox {
+        var commands: [Command] = []
+        var isClosed = false
+    }
+
+    private struct Timer {
+        let deadline: MonotonicTime
+        let action: @Sendable () -> Void
+    }
+
+    /// What a descriptor is registered for with the kernel, and what libcurl wants of it now.
+    private struct Interest {
+        var registered: UInt32 = 0
+        var wanted: UInt32 = 0
+        /// Opened by `openSocket`, so that its end is known too.
+        var isOurs = false
+    }
+
+    private static let maxIdleTransfers = 256
+    private static let maxIdleConnections = 8192
+
+    private let inbox = Mutex(Inbox())
+    private let wakeUp = apus_eventfd()
+    private let thread = Atomic<UInt>(0)
+
+    private let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+    private var multi: UnsafeMutableRawPointer?
+    private var interests: [Interest] = []
+    private var inFlight: [UInt64: Transfer] = [:]
+    private var idle: [Transfer] = []
+    /// Requests that end without having been sent; answered by the loop so that no completion runs within `start`.
+    private var refused: [(PendingRequest, HTTPClientError)] = []
+    /// Latest first.
+    private var timers: [Timer] = []
+    private var libraryDeadline: MonotonicTime?
+    private var isStopping = false
+
+    var isCurrent: Bool {
+        thread.load(ordering: .relaxed) == pthread_self()
+    }
+
+    deinit {
+        close(wakeUp)
+        close(epoll)
+    }
+
+    // MARK: From any thread
+
+    /// False when the loop has ended and will not see the command.
+    func submit(_ command: Command) -> Bool {
+        if isCurrent {
+            carryOut(command)
+            return true
+        }
+        let (isAccepted, mustWake) = inbox.withLock { inbox in
+            guard !inbox.isClosed else { return (false, false) }
+            inbox.commands.append(command)
+            return (true, inbox.commands.count == 1)
+        }
+        if mustWake {
+            var one: UInt64 = 1
+            _ = write(wakeUp, &one, 8)
+        }
+        return isAccepted
+    }
+
+    /// For a loop without a thread.
+    func refuseAll() {
+        inbox.withLock { $0.isClosed = true }
+    }
+
+    // MARK: The loop
+
+    /// Runs until `shutDown`; every request accepted has been completed when it returns.
+    func run() {
+        thread.store(pthread_self(), ordering: .relaxed)
+        setUp()
+        var events = [apus_event](repeating: apus_event(), count: Int(APUS_EVENTS))
+        while !isStopping {
+            takeCommands()
+            let now = MonotonicTime.now()
+            runTimers(now)
+            if let deadline = libraryDeadline, deadline <= now {
+                libraryDeadline = nil
+                act(CURL_SOCKET_BAD, 0)
+            }
+            completeFinished()
+            guard !isStopping else { break }
+            let count = Int(apus_epoll_wait(epoll, &events, millisecondsToWait()))
+            for index in 0..<max(0, count) {
+                handle(events[index])
+            }
+            completeFinished()
+        }
+        tearDown()
+        thread.store(0, ordering: .relaxed)
+    }
+
+    private func setUp() {
+        multi = curl_multi_init()
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        apus_multi_set_socket(
+            multi,
+            { _, socket, what, context, _ in
+                EventLoop.from(context)?.want(socket, what)
+                return 0
+            },
+            context
+        )
+        apus_multi_set_timer(
+            multi,
+            { _, milliseconds, context in
+                EventLoop.from(context)?.libraryDeadline =
+                    milliseconds < 0 ? nil : MonotonicTime.now() + .milliseconds(milliseconds)
+                return 0
+            },
+            context
+        )
+        apus_multi_set_long(multi, CURLMOPT_MAXCONNECTS, Self.maxIdleConnections)
+        apus_multi_set_long(multi, CURLMOPT_PIPELINING, 0)
+        _ = apus_epoll_control(epoll, EPOLL_CTL_ADD, wakeUp, EPOLLIN.rawValue)
+    }
+
+    private func takeCommands() {
+        let commands = inbox.withLock { inbox in
+            guard !inbox.commands.isEmpty else { return [Command]() }
+            return exchange(&inbox.commands, with: [])
+        }
+        for command in commands { carryOut(command) }
+    }
+
+    private func carryOut(_ command: Command) {
+        switch command {
+        case .start(let request): start(request)
+        case .cancel(let number): cancel(number)
+        case .run(let action): action()
+        case .schedule(let deadline, let action): schedule(Timer(deadline: deadline, action: action))
+        case .shutDown: isStopping = true
+        }
+    }
+
+    private func schedule(_ timer: Timer) {
+        var low = 0
+        var high = timers.count
+        while low < high {
+            let middle = (low + high) / 2
+            if timers[middle].deadline > timer.deadline { low = middle + 1 } else { high = middle }
+        }
+        timers.insert(timer, at: low)
+    }
+
+    private func runTimers(_ now: MonotonicTime) {
+        // Only those that are due now: a timer that schedules itself anew does not keep the sockets waiting.
+        var due: [Timer] = []
+        while let next = timers.last, next.deadline <= now, let timer = timers.popLast() { due.append(timer) }
+        for timer in due { timer.action() }
+    }
+
+    private func millisecondsToWait() -> Int32 {
+        guard let deadline = [timers.last?.deadline, libraryDeadline].compactMap(\.self).min() else { return -1 }
+        let left = deadline.elapsed(since: MonotonicTime.now()).nanoseconds
+        return Int32(clamping: (left + 999_999) / 1_000_000)
+    }
+
+    // MARK: Requests
+
+    private func start(_ pending: PendingRequest) {
+        if pending.handle.isCancelled {
+            refused.append((pending, .cancelled))
+        } else if isStopping {
+            refused.append((pending, .shutDown))
+        } else if let problem = pending.request.problem {
+            refused.append((pending, HTTPClientError(.badRequest, problem)))
+        } else if let transfer = idle.popLast() ?? Transfer(sockets: Unmanaged.passUnretained(self).toOpaque()) {
+            transfer.prepare(pending)
+            inFlight[pending.handle.number] = transfer
+            let code = curl_multi_add_handle(multi, transfer.easy)
+            if code != CURLM_OK {
+                inFlight[pending.handle.number] = nil
+                refused.append((pending, HTTPClientError(.failed, String(cString: curl_multi_strerror(code)))))
+            }
+        } else {
+            refused.append((pending, HTTPClientError(.failed, "no memory for another transfer")))
+        }
+    }
+
+    /// Takes the request from libcurl, which closes a connection that is in use.
+    private func cancel(_ number: UInt64) {
+        guard let transfer = inFlight.removeValue(forKey: number) else { return }
+        curl_multi_remove_handle(multi, transfer.easy)
+        transfer.complete(HTTPClientError(.cancelled, "cancelled", responseStarted: transfer.responseStarted))
+        keep(transfer)
+    }
+
+    private func completeFinished() {
+        var result = CURLE_OK
+        while let easy = apus_multi_next_done(multi, &result) {
+            curl_multi_remove_handle(multi, easy)
+            guard let transfer = Transfer.from(apus_easy_get_private(easy)), let pending = transfer.pending else {
+                continue
+            }
+            inFlight[pending.handle.number] = nil
+            transfer.complete(result)
+            keep(transfer)
+        }
+        while !refused.isEmpty {
+            for (pending, error) in exchange(&refused, with: []) {
+                pending.onCompletion(.failure(error), RawSpan())
+            }
+        }
+    }
+
+    private func keep(_ transfer: Transfer) {
+        if idle.count < Self.maxIdleTransfers { idle.append(transfer) }
+    }
+
+    private func tearDown() {
+        let left = inbox.withLock { inbox in
+            inbox.isClosed = true
+            return exchange(&inbox.commands, with: [])
+        }
+        // Starts are refused from here on; what else was asked is still done.
+        for command in left { carryOut(command) }
+        while let (number, transfer) = inFlight.first {
+            inFlight[number] = nil
+            curl_multi_remove_handle(multi, transfer.easy)
+            transfer.complete(.shutDown)
+        }
+        completeFinished()
+        timers.removeAll()
+        idle.removeAll()
+        curl_multi_cleanup(multi)
+        multi = nil
+    }
+
+    // MARK: Sockets
+
+    private func act(_ socket: curl_socket_t, _ events: Int32) {
+        var running: Int32 = 0
+        curl_multi_socket_action(multi, socket, events, &running)
+    }
+
+    private func handle(_ event: apus_event) {
+        if event.descriptor == wakeUp {
+            var count: UInt64 = 0
+            _ = read(wakeUp, &count, 8)
+            return
+        }
+        let index = Int(event.descriptor)
+        guard index < interests.count, interests[index].wanted != 0 else {
+            // A kept connection that the server ended: libcurl finds out when it wants to use it again.
+            forget(event.descriptor)
+            return
+        }
+        var bits: Int32 = 0
+        if event.events & (EPOLLIN.rawValue | EPOLLHUP.rawValue | EPOLLRDHUP.rawValue) != 0 { bits |= CURL_CSELECT_IN }
+        if event.events & EPOLLOUT.rawValue != 0 { bits |= CURL_CSELECT_OUT }
+        if event.events & EPOLLERR.rawValue != 0 { bits |= CURL_CSELECT_ERR }
+        act(event.descriptor, bits)
+    }
+
+    /// libcurl names the events it wants of a socket. A kept connection stays registered between two requests: two system calls less for each.
+    private func want(_ socket: curl_socket_t, _ what: Int32) {
+        let index = Int(socket)
+        guard index >= 0 else { return }
+        if index >= interests.count {
+            interests.append(contentsOf: repeatElement(Interest(), count: index + 1 - interests.count))
+        }
+        if what == CURL_POLL_REMOVE {
+            interests[index].wanted = 0
+            if !interests[index].isOurs { forget(socket) }
+            return
+        }
+        var wanted: UInt32 = 0
+        if what & CURL_POLL_IN != 0 { wanted |= EPOLLIN.rawValue }
+        if what & CURL_POLL_OUT != 0 { wanted |= EPOLLOUT.rawValue }
+        interests[index].wanted = wanted
+        guard interests[index].registered != wanted else { return }
+        let operation = interests[index].registered == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD
+        interests[index].registered = wanted
+        _ = apus_epoll_control(epoll, operation, socket, wanted)
+    }
+
+    private func forget(_ socket: curl_socket_t) {
+        _ = apus_epoll_control(epoll, EPOLL_CTL_DEL, socket, 0)
+        if Int(socket) < interests.count { interests[Int(socket)].registered = 0 }
+    }
+
+    /// For `CURLOPT_OPENSOCKETFUNCTION`: a new socket has no history under its number.
+    static let openSocket:
+        @convention(c) (UnsafeMutableRawPointer?, curlsocktype, UnsafeMutablePointer<curl_sockaddr>?) -> curl_socket_t =
+            {
+                context,
+                _,
+                address in
+                guard let address = address?.pointee, let loop = from(context) else { return CURL_SOCKET_BAD }
+                let type = address.socktype | Int32(SOCK_CLOEXEC.rawValue)
+                let socket = Glibc.socket(address.family, type, address.protocol)
+                if socket >= 0 { loop.remember(socket, Interest(isOurs: true)) }
+                return socket
+            }
+
+    /// For `CURLOPT_CLOSESOCKETFUNCTION`.
+    static let closeSocket: @convention(c) (UnsafeMutableRawPointer?, curl_socket_t) -> Int32 = { context, socket in
+        from(context)?.remember(socket, Interest())
+        return close(socket)
+    }
+
+    private func remember(_ socket: curl_socket_t, _ interest: Interest) {
+        let index = Int(socket)
+        if index >= interests.count {
+            interests.append(contentsOf: repeatElement(Interest(), count: index + 1 - interests.count))
+        }
+        interests[index] = interest
+    }
+
+    private static func from(_ context: UnsafeMutableRawPointer?) -> EventLoop? {
+        context.map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
+    }
+}

@@ -1,0 +1,54 @@
+private import Synchronization
+
+/// What happened in a test, in order; a test awaits the entry it is about instead of sleeping.
+package final class EventLog<Entry: Sendable>: Sendable {
+    private struct Waiter {
+        let isMet: @Sendable ([Entry]) -> Bool
+        let continuation: CheckedContinuation<Void, Never>
+    }
+
+    private struct State {
+        var entries: [Entry] = []
+        var waiters: [Waiter] = []
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    package var entries: [Entry] {
+        state.withLock { $0.entries }
+    }
+
+    package func append(_ entry: Entry) {
+        let met = state.withLock { state in
+            state.entries.append(entry)
+            let index = state.waiters.partition { $0.isMet(state.entries) }
+            defer { state.waiters.removeSubrange(index...) }
+            return state.waiters[index...].map(\.continuation)
+        }
+        for continuation in met { continuation.resume() }
+    }
+
+    /// Returns once the entries so far meet the condition.
+    package func wait(until isMet: @escaping @Sendable ([Entry]) -> Bool) async {
+        await withCheckedContinuation { continuation in
+            let isMetNow = state.withLock { state in
+                if isMet(state.entries) { return true }
+                state.waiters.append(Waiter(isMet: isMet, continuation: continuation))
+                return false
+            }
+            if isMetNow { continuation.resume() }
+        }
+    }
+
+    package func wait(forCount count: Int) async {
+        await wait { $0.count >= count }
+    }
+
+    /// The first entry that matches, once it is there.
+    package func first(where matches: @escaping @Sendable (Entry) -> Bool) async -> Entry? {
+        await wait { $0.contains(where: matches) }
+        return entries.first(where: matches)
+    }
+}
