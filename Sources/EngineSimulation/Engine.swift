@@ -150,6 +150,9 @@ package struct Engine: Sendable {
         return statistics
     }
 
+    /// Requests in the batch, without the cost of `statistics`.
+    package var runningCount: Int { running }
+
     /// Whether there is nothing to do.
     package var isIdle: Bool { sequences.isEmpty }
 
