@@ -94,7 +94,7 @@ let package = Package(
                 "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
             ]
         ),
-        executable("apus-sim", ["EngineSimulation", "HTTPServer"]),
+        executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
 
         // Tests
@@ -111,7 +111,7 @@ let package = Package(
         tests("Configuration"),
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
-        tests("EngineSimulation"),
+        tests("EngineSimulation", ["Bytes"]),
         tests(
             "EndpointPicker",
             ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry", "RPC"]
