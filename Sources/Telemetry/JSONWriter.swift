@@ -136,6 +136,16 @@ extension [UInt8] {
     /// escaped too, since a terminal that shows a log obeys them. A `String` is valid UTF-8 whatever the bytes were that
     /// it was decoded from.
     mutating func append(escaping text: String) {
+        // Nearly every text needs no escape: one look at it, one copy.
+        let plain = text.utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.allSatisfy {
+                $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+            }
+        }
+        if plain == true {
+            append(contentsOf: text.utf8)
+            return
+        }
         var afterC2 = false
         for byte in text.utf8 {
             if afterC2 {

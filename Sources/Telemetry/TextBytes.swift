@@ -15,17 +15,18 @@ extension [UInt8] {
         append(decimal: magnitude, minimumDigits: 1)
     }
 
-    /// Appends `value` with leading zeros up to `minimumDigits`.
+    /// Appends `value` with leading zeros up to `minimumDigits`, which is at most 20.
     mutating func append(decimal value: UInt64, minimumDigits: Int) {
-        let start = count
+        var digits = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
+        var first = digits.count
         var rest = value
         repeat {
             let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
-            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit))
+            first -= 1
+            digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit)
             rest = quotient
         } while rest > 0
-        while count - start < minimumDigits { append(UInt8(ascii: "0")) }
-        self[start...].reverse()
+        for position in Swift.min(first, digits.count - minimumDigits)..<digits.count { append(digits[position]) }
     }
 
     /// Appends a time given in nanoseconds as milliseconds with three decimals: `1500000` is `1.500`.

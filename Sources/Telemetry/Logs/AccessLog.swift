@@ -24,31 +24,35 @@ package final class AccessLog: Sendable {
         }
     }
 
-    /// The scores of the picked endpoint: its weighted total, and each scorer's own.
-    private static func scores(_ record: RequestRecord) -> (total: Float?, byScorer: [(name: String, score: Float)]) {
-        guard let profile = record.decision?.primary, let position = profile.picked.first else { return (nil, []) }
-        var byScorer: [(name: String, score: Float)] = []
-        byScorer.reserveCapacity(profile.scorers.count)
-        for (row, name) in profile.scorers.enumerated() {
-            if let score = profile.score(scorer: row, position: position) { byScorer.append((name, score)) }
+    /// The scores of the picked endpoint: each scorer's own, unweighted.
+    private static func eachScore(_ record: RequestRecord, _ body: (String, Float) -> Void) {
+        guard let profile = record.decision?.primary, let position = profile.picked.first else { return }
+        for row in profile.scorers.indices {
+            if let score = profile.score(scorer: row, position: position) { body(profile.scorers[row], score) }
         }
-        return (profile.total(position), byScorer)
     }
 
-    /// The times of the phases in nanoseconds: each from the one before, the last two from the request's beginning.
-    private static func phases(_ record: RequestRecord) -> [(name: String, time: UInt64?)] {
-        [
-            ("bodyMs", record.time(from: record.receivedAt, to: record.bodyCompleteAt)),
-            ("decisionMs", record.time(from: record.bodyCompleteAt, to: record.decidedAt)),
-            ("headersMs", record.time(from: record.decidedAt, to: record.responseHeadersAt)),
-            ("firstByteMs", record.time(from: record.receivedAt, to: record.firstByteAt)),
-            ("totalMs", record.time(from: record.receivedAt, to: record.finishedAt)),
-        ]
+    /// The weighted sum of the picked endpoint's scores.
+    private static func total(_ record: RequestRecord) -> Float? {
+        guard let profile = record.decision?.primary, let position = profile.picked.first else { return nil }
+        return profile.total(position)
+    }
+
+    /// The times of the phases that were reached, in nanoseconds: each from the one before, the last two from the
+    /// request's beginning.
+    private static func eachPhase(_ record: RequestRecord, _ body: (String, UInt64) -> Void) {
+        func phase(_ name: String, _ start: UInt64, _ end: UInt64) {
+            if let time = record.time(from: start, to: end) { body(name, time) }
+        }
+        phase("bodyMs", record.receivedAt, record.bodyCompleteAt)
+        phase("decisionMs", record.bodyCompleteAt, record.decidedAt)
+        phase("headersMs", record.decidedAt, record.responseHeadersAt)
+        phase("firstByteMs", record.receivedAt, record.firstByteAt)
+        phase("totalMs", record.receivedAt, record.finishedAt)
     }
 
     private static func jsonLine(_ record: RequestRecord) -> [UInt8] {
         var json = JSONWriter(reservingCapacity: 768)
-        let (total, byScorer) = scores(record)
         json.object { json in
             json.member("time", time: record.wallNanoseconds)
             json.member("requestId", record.requestID.clipped(to: clientTextLimit))
@@ -57,14 +61,11 @@ package final class AccessLog: Sendable {
             json.member("model", record.model.clipped(to: clientTextLimit))
             json.member("targetModel", record.targetModel.clipped(to: clientTextLimit))
             json.member("endpoint", record.pick?.address)
-            json.member("total", total)
+            json.member("total", total(record))
             json.object("scores") { json in
-                for (name, score) in byScorer { json.member(name, score) }
+                eachScore(record) { json.member($0, $1) }
             }
-            for (name, time) in phases(record) {
-                guard let time else { continue }
-                json.member(name, raw: { $0.append(millisecondsOf: time) })
-            }
+            eachPhase(record) { name, time in json.member(name, raw: { $0.append(millisecondsOf: time) }) }
             json.member("status", record.status == 0 ? nil : record.status)
             json.member("promptTokens", record.usage.promptTokens)
             json.member("cachedTokens", record.usage.cachedTokens)
@@ -95,7 +96,6 @@ package final class AccessLog: Sendable {
             bytes.append(UInt8(ascii: "="))
             bytes.append(decimal: value)
         }
-        let (total, byScorer) = scores(record)
         bytes.append(rfc3339: record.wallNanoseconds)
         bytes.append(text: " REQUEST")
         field("id", record.requestID)
@@ -104,10 +104,9 @@ package final class AccessLog: Sendable {
         field("model", record.model)
         field("target", record.targetModel)
         field("endpoint", record.pick?.address)
-        field("total", total?.description)
-        for (name, score) in byScorer { field("score." + name, score.description) }
-        for (name, time) in phases(record) {
-            guard let time else { continue }
+        field("total", total(record)?.description)
+        eachScore(record) { field("score." + $0, $1.description) }
+        eachPhase(record) { name, time in
             bytes.append(UInt8(ascii: " "))
             bytes.append(text: name)
             bytes.append(UInt8(ascii: "="))

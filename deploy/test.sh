@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs what is missing, then checks the format, builds, and runs every test. Needs no input; ends with a summary.
+#
+#   deploy/test.sh                everything, in a debug build
+#   deploy/test.sh --sanitizers   the same again under AddressSanitizer and ThreadSanitizer
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+sanitizers=0
+for argument in "$@"; do
+    case $argument in
+        --sanitizers) sanitizers=1 ;;
+        -h | --help)
+            sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            exit
+            ;;
+        *)
+            echo "test: error: unknown argument $argument (known: --sanitizers)" >&2
+            exit 2
+            ;;
+    esac
+done
+
+began=$SECONDS
+passed=()
+failed=()
+
+# step NAME COMMAND...: runs a step, says how long it took, and remembers how it ended.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name"
+    if "$@" </dev/null; then
+        passed+=("$name")
+        echo "== $name: ok ($((SECONDS - start)) s)"
+    else
+        failed+=("$name")
+        echo "== $name: FAILED ($((SECONDS - start)) s)"
+        return 1
+    fi
+}
+
+finish() {
+    echo
+    for name in ${passed[@]+"${passed[@]}"}; do echo "ok      $name"; done
+    for name in ${failed[@]+"${failed[@]}"}; do echo "FAILED  $name"; done
+    echo "test: ${#passed[@]} steps passed, ${#failed[@]} failed, $((SECONDS - began)) s"
+    ((${#failed[@]} == 0)) || exit 1
+    exit 0
+}
+
+find_envoy() {
+    APUS_ENVOY=$(bash deploy/install-envoy.sh) && export APUS_ENVOY && echo "$APUS_ENVOY"
+}
+
+# Two runs of the tests: those that start processes come after the others and by themselves, since both at once would
+# be more than a small machine takes.
+test_all() {
+    local name=$1
+    shift
+    step "build$name" swift build --build-tests "$@" || return
+    step "unit tests$name" swift test --skip-build --skip EndToEndTests "$@"
+    step "end-to-end tests$name" swift test --skip-build --filter EndToEndTests "$@"
+}
+
+step "dependencies" bash deploy/install-deps.sh || finish
+step "envoy" find_envoy || finish
+step "format" swift format lint --strict --parallel --recursive Package.swift Sources Tests
+step "generated code" bash deploy/check-generated.sh
+test_all ""
+if ((sanitizers)); then
+    # The code under test aborts at the first report; Envoy and other programs that tests start are not instrumented.
+    export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}
+    export TSAN_OPTIONS=halt_on_error=1:${TSAN_OPTIONS:-}
+    test_all " (address sanitizer)" --sanitize=address --build-path .build-asan
+    test_all " (thread sanitizer)" --sanitize=thread --build-path .build-tsan
+fi
+finish
