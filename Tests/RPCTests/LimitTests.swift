@@ -19,7 +19,9 @@ struct LimitTests {
                 return error.status
             }
         }
-        try await withServer(["/test/Echo": handler]) { $0.maxReceiveMessageBytes = 1000 } _: { server in
+        try await withServer(["/test/Echo": handler]) {
+            $0.maxReceiveMessageBytes = 1000
+        } _: { server in
             await withGRPCClient(port: server.port) { client in
                 let call = client.call("/test/Echo")
                 await call.send([UInt8](repeating: 1, count: 1001))
@@ -39,7 +41,9 @@ struct LimitTests {
             try? await call.send([UInt8](repeating: 1, count: 1001))
             return .ok
         }
-        try await withServer(["/test/Big": handler]) { $0.maxSendMessageBytes = 1000 } _: { server in
+        try await withServer(["/test/Big": handler]) {
+            $0.maxSendMessageBytes = 1000
+        } _: { server in
             await withGRPCClient(port: server.port) { client in
                 #expect(await client.unary("/test/Big", []).status.code == 8)
             }
@@ -71,7 +75,9 @@ struct LimitTests {
 
     @Test("Streams over the cap are RESOURCE_EXHAUSTED, and when one has ended the next is served")
     func streamCap() async throws {
-        try await withServer(["/test/Echo": echoHandler]) { $0.maxConcurrentStreams = 2 } _: { server in
+        try await withServer(["/test/Echo": echoHandler]) {
+            $0.maxConcurrentStreams = 2
+        } _: { server in
             await withGRPCClient(port: server.port) { client in
                 let first = client.call("/test/Echo")
                 let second = client.call("/test/Echo")
