@@ -37,6 +37,7 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
     private static let jobsPerEvent = 256
 
     init() {
+        grpc_init()
         queue = grpc_completion_queue_create_for_next(nil)
         doorbell = apus_doorbell_create(queue)
     }
@@ -78,6 +79,7 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
     /// Destroys what is left. The thread must have been joined.
     func destroy() {
         grpc_completion_queue_destroy(queue)
+        grpc_shutdown_blocking()
     }
 
     private func handle(_ tag: UnsafeMutableRawPointer, success: Bool) {

@@ -164,7 +164,7 @@ package final class ServerCall: @unchecked Sendable {
     ///
     /// Returns when core has taken the message; a second send waits until the first has passed flow control, so at most
     /// one message is buffered. `moreFollows` lets core keep it back until the next message or the status, so that both
-    /// leave in one write. Throws `cancelled` when the call is over: nothing can reach the peer any more.
+    /// leave in one write (not the call's first message: core would never report it sent). Throws `cancelled` when the call is over: nothing can reach the peer any more.
     package func send(
         byteCount: Int,
         moreFollows: Bool = false,
@@ -195,7 +195,8 @@ package final class ServerCall: @unchecked Sendable {
             defer { state.hasSentInitialMetadata = true }
             return !state.hasSentInitialMetadata
         }
-        if apus_server_send_message(slots, isFirst, moreFollows, tag(.send)) != GRPC_CALL_OK {
+        // A batch with the initial metadata completes only when written, and a message kept back is not.
+        if apus_server_send_message(slots, isFirst, moreFollows && !isFirst, tag(.send)) != GRPC_CALL_OK {
             complete(.send, success: false)
         }
     }
@@ -270,8 +271,13 @@ package final class ServerCall: @unchecked Sendable {
     }
 
     private func received(_ success: Bool) {
+        // Core calls it a success also when the call was cancelled or its connection broke.
+        let isHalfCloseOrBytes =
+            success && (slots.pointee.received != nil || grpc_call_failed_before_recv_message(slots.pointee.call) == 0)
         let receiver = releaseIfOver { state in
-            state.receiving = .finished(success: success)
+            state.receiving = .finished(success: isHalfCloseOrBytes)
+            // Core's notice of it may come later; nobody should see the error and not the reason.
+            if !isHalfCloseOrBytes, !state.isFinished { state.isCancelled = true }
             return state.receiver.take()
         }
         receiver?.resume()

@@ -30,7 +30,7 @@ func startThread(name: String, run: @escaping @Sendable () -> Void) throws(RPCEr
         { context in
             guard let context else { return nil }
             let body = Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue()
-            apus_thread_name(body.name)
+            apus_thread_set_name(body.name)
             body.run()
             return nil
         },

@@ -236,7 +236,10 @@ static inline grpc_call_error apus_doorbell_ring(grpc_call *doorbell, void *tag)
 // MARK: Threads
 
 /// Names the calling thread; /proc and debuggers show the first 15 bytes.
-static inline void apus_thread_name(const char *name) { prctl(PR_SET_NAME, name); }
+static inline void apus_thread_set_name(const char *name) { prctl(PR_SET_NAME, name); }
+
+/// Writes the calling thread's name to `name`, which has room for 16 bytes.
+static inline void apus_thread_get_name(char *name) { prctl(PR_GET_NAME, name); }
 
 // MARK: Channel arguments
 

@@ -1,0 +1,147 @@
+import TestSupport
+import Testing
+
+@testable import RPC
+
+@Suite("Cancellation and deadlines")
+struct CancellationTests {
+    @Test("A peer's cancellation reaches a handler that awaits something else")
+    func elsewhere() async throws {
+        let started = Event<Void>()
+        let ended = Event<Bool>()
+        let handler: Handler = { call in
+            started.happen(())
+            await untilCancelled()
+            ended.happen(call.isCancelled && Task.isCancelled)
+            return .ok
+        }
+        try await withServer(["/test/Wait": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Wait")
+                await started.value()
+                call.cancel()
+                #expect(await ended.value())
+                #expect(await call.status().code == 1)
+            }
+        }
+    }
+
+    @Test("A peer's cancellation ends a pending receive with an error, not with a half-close")
+    func receiving() async throws {
+        for _ in 0..<50 {
+            let started = Event<Void>()
+            let ended = Event<RPCStatus.Code>()
+            let handler: Handler = { call in
+                do throws(RPCError) {
+                    _ = try await call.receive()
+                    started.happen(())
+                    _ = try await call.receive()
+                    ended.happen(.ok)
+                } catch {
+                    ended.happen(error.code)
+                }
+                return .ok
+            }
+            try await withServer(["/test/Receive": handler]) { server in
+                await withGRPCClient(port: server.port) { client in
+                    let call = client.call("/test/Receive")
+                    await call.send([1])
+                    await started.value()
+                    call.cancel()
+                    #expect(await ended.value() == .cancelled)
+                }
+            }
+        }
+    }
+
+    @Test("A connection that breaks cancels its handlers")
+    func brokenConnection() async throws {
+        let started = Event<Void>()
+        let ended = Event<Bool>()
+        let handler: Handler = { call in
+            started.happen(())
+            _ = try? await call.receive()
+            ended.happen(call.isCancelled)
+            return .ok
+        }
+        try await withServer(["/test/Receive": handler]) { server in
+            let client = GRPCClient(port: server.port)
+            let call = client.call("/test/Receive")
+            await started.value()
+            client.shutdown()
+            #expect(await ended.value())
+            #expect(await call.status().code == 1)
+        }
+    }
+
+    @Test("Sending to a peer that has gone throws")
+    func sending() async throws {
+        let gone = Event<Void>()
+        let started = Event<Void>()
+        let ended = Event<RPCStatus.Code>()
+        let handler: Handler = { call in
+            started.happen(())
+            await untilCancelled()
+            do throws(RPCError) {
+                try await call.send([1])
+                ended.happen(.ok)
+            } catch {
+                ended.happen(error.code)
+            }
+            return .ok
+        }
+        try await withServer(["/test/Send": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Send")
+                await started.value()
+                call.cancel()
+                gone.happen(())
+                #expect(await ended.value() == .cancelled)
+            }
+        }
+    }
+
+    @Test("A send that flow control holds back is let go by cancellation")
+    func blockedSend() async throws {
+        let blocked = Event<Void>()
+        let ended = Event<RPCStatus.Code>()
+        let handler: Handler = { call in
+            do throws(RPCError) {
+                // Nobody reads: the window of some 64 KiB is soon full.
+                try await call.send([UInt8](repeating: 0, count: 4 << 20))
+                blocked.happen(())
+                try await call.send([UInt8](repeating: 0, count: 4 << 20))
+                try await call.send([UInt8](repeating: 0, count: 4 << 20))
+                ended.happen(.ok)
+            } catch {
+                ended.happen(error.code)
+            }
+            return .ok
+        }
+        try await withServer(["/test/Fill": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Fill")
+                await blocked.value()
+                call.cancel()
+                #expect(await ended.value() == .cancelled)
+            }
+        }
+    }
+
+    @Test("The peer's deadline cancels the handler")
+    func deadline() async throws {
+        let ended = Event<Bool>()
+        let handler: Handler = { call in
+            await untilCancelled()
+            ended.happen(call.isCancelled)
+            return .ok
+        }
+        try await withServer(["/test/Wait": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Wait", timeout: .milliseconds(100))
+                #expect(await call.status().code == 4)
+                #expect(await ended.value())
+            }
+        }
+    }
+}
