@@ -1,5 +1,12 @@
 #pragma once
 // gRPC C core, and what Swift cannot import of it (macros) or would spell badly (unions of operations).
+// Before gRPC's headers, which define _GNU_SOURCE: types such as fd_set must look as they do in Swift's Glibc module.
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
@@ -9,10 +16,6 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 
 // MARK: Slices and messages
 
