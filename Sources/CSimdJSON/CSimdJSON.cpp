@@ -526,3 +526,15 @@ size_t apus_json_next_quote_or_backslash(const uint8_t *bytes, size_t start, siz
     while (at < length && bytes[at] != '"' && bytes[at] != '\\') at++;
     return at;
 }
+
+size_t apus_find(const void *bytes, size_t start, size_t length, const void *text, size_t text_length) {
+    if (start >= length) return length;
+    const auto *base = static_cast<const uint8_t *>(bytes);
+    const void *found = memmem(base + start, length - start, text, text_length);
+    return found ? size_t(static_cast<const uint8_t *>(found) - base) : length;
+}
+
+size_t apus_find_last(const void *bytes, size_t length, uint8_t byte) {
+    const void *found = length ? memrchr(bytes, byte, length) : nullptr;
+    return found ? size_t(static_cast<const uint8_t *>(found) - static_cast<const uint8_t *>(bytes)) : length;
+}

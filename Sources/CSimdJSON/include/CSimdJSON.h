@@ -95,6 +95,12 @@ size_t apus_json_next_bracket_or_quote(const uint8_t *bytes, size_t start, size_
 /// The first `"` or `\` at or after `start`, or `length`.
 size_t apus_json_next_quote_or_backslash(const uint8_t *bytes, size_t start, size_t length);
 
+/// The first place of `text` at or after `start`, or `length`.
+size_t apus_find(const void *bytes, size_t start, size_t length, const void *text, size_t text_length);
+
+/// The last place of `byte`, or `length`.
+size_t apus_find_last(const void *bytes, size_t length, uint8_t byte);
+
 #ifdef __cplusplus
 }
 #endif
