@@ -99,6 +99,13 @@ package struct ByteBuffer: ~Copyable {
         count = 0
     }
 
+    /// The bytes, leaving the buffer empty.
+    package mutating func take() -> ByteBuffer {
+        let taken = self
+        self = ByteBuffer()
+        return taken
+    }
+
     /// Empties the buffer and keeps its memory for the next use.
     package mutating func removeAllKeepingCapacity() {
         count = 0

@@ -1,4 +1,4 @@
-package import Bytes
+internal import Bytes
 internal import ExtProc
 internal import Inference
 package import Pool
@@ -73,7 +73,7 @@ package final class Director: Sendable {
 
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
-        var scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
+        let scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
         let tokens = scheduling.estimatedTokens
         var attempt = 0
         while true {
@@ -99,7 +99,6 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt)
-            scheduling.prefix = Scheduling.PrefixBlocks()
             return Decision(
                 destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
                 scores: settings.emitsScores ? Self.scores(of: result.primary) : nil,
@@ -158,11 +157,13 @@ package final class Director: Sendable {
             targetModel: record.targetModel,
             profiles: result.results.map(\.decision)
         )
-        if let cache = scheduler.prefixCache, record.model.isEmpty == false {
+        if let cache = scheduler.prefixCache {
+            let predicted = result.predictedBlocks
+            let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
             telemetry.prefixPredicted(
-                blocks: result.predictedBlocks,
-                blockBytes: cache.settings.blockTokens(in: result.primary.candidates.snapshot)
-                    * PrefixCacheSettings.bytesPerToken
+                matched: predicted.matched,
+                total: predicted.total,
+                blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken
             )
         }
     }

@@ -32,7 +32,7 @@ extension Exchange {
     }
 
     private func readSubset(of frame: borrowing Frame) {
-        guard director.honorsSubset, subset == nil else { return }
+        guard director.settings.honorsSubset, subset == nil else { return }
         subset = frame.metadataStrings(
             namespace: "envoy.lb.subset_hint",
             key: "x-gateway-destination-endpoint-subset"
@@ -81,10 +81,10 @@ extension Exchange {
             bodyByteCount: body.count,
             isBodyEdited: isEdited
         )
-        try await send(plan) { $0(body.bytes) }
-        // The model server's answer may take minutes; the request's bytes are needed no more.
-        body.removeAll()
+        // The model server's answer may take minutes; what the request held is needed no more.
         headers = HeaderList()
+        let outgoing = body.take()
+        try await send(plan) { $0(outgoing.bytes) }
     }
 
     /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.

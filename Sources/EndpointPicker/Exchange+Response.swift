@@ -47,9 +47,7 @@ extension Exchange {
     }
 
     func answerResponseTrailers(_ form: Conversation.ResponseForm) async throws {
-        if case .chunks = form {
-            try await sendHeld(isLast: false)
-        }
+        if case .chunks = form { try await sendHeld(endsBody: true, endsStream: false) }
         finish()
         try await send(Reply(.responseTrailers))
     }
@@ -61,21 +59,21 @@ extension Exchange {
     private func hold(_ frame: borrowing Frame, isLast: Bool) async throws {
         frame.withBody { held.append($0) }
         if isLast {
-            try await sendHeld(isLast: true)
+            try await sendHeld(endsBody: true, endsStream: true)
         } else if held.count > limits.heldResponseBytes {
             isPassing = true
-            try await sendHeld(isLast: false)
+            try await sendHeld(endsBody: false, endsStream: false)
         }
     }
 
-    private func sendHeld(isLast: Bool) async throws {
-        if let restorer, let restored = Self.restore(restorer, held.bytes, isLast: !isPassing, into: &self.restorer) {
-            held = restored
-        }
-        let plan = Conversation.ResponseForm.chunks(isLast: isLast).replies(byteCount: held.count, isEdited: true)
-        if isLast { finish() }
-        try await send(plan) { $0(held.bytes) }
-        held.removeAll()
+    /// Sends what was kept, and what the restoring of the model's name kept back.
+    private func sendHeld(endsBody: Bool, endsStream: Bool) async throws {
+        var outgoing = held.take()
+        if let restored = restorer?.process(outgoing.bytes, isLast: endsBody) { outgoing = restored }
+        let form = Conversation.ResponseForm.chunks(isLast: endsStream)
+        if endsStream { finish() }
+        let sent = outgoing.take()
+        try await send(form.replies(byteCount: sent.count, isEdited: true)) { $0(sent.bytes) }
     }
 
     /// Sends a piece on at once.
@@ -85,7 +83,7 @@ extension Exchange {
         isLast: Bool
     ) async throws {
         if isLast { finish() }
-        if restorer != nil, let restored = frame.withBody({ restorer?.process($0, isLast: isLast) }) ?? nil {
+        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast) }) {
             return try await send(form.replies(byteCount: restored.count, isEdited: true)) { $0(restored.bytes) }
         }
         try await send(form.replies(byteCount: frame.bodyByteCount, isEdited: false)) { frame.withBody($0) }

@@ -108,7 +108,7 @@ package struct Frame: ~Copyable {
     }
 
     /// Runs `read` over the bytes of a body frame; they are gone with the frame.
-    package borrowing func withBody<Result>(_ read: (RawSpan) -> Result) -> Result {
+    package borrowing func withBody<Result: ~Copyable>(_ read: (RawSpan) -> Result) -> Result {
         let data =
             switch kind {
             case .requestBody: message.pointee.request_body?.pointee.body

@@ -2,6 +2,8 @@
 package enum Termination: Sendable, Equatable {
     /// The response's end went by.
     case complete
+    /// The proxy went after the decision without showing the response: it is configured not to.
+    case unobserved
     /// The proxy closed the exchange before the end: the client hung up, or the upstream broke off.
     case clientGone
     /// Apus answered itself, with this status.
@@ -15,6 +17,7 @@ package enum Termination: Sendable, Equatable {
     var text: String {
         switch self {
         case .complete: "complete"
+        case .unobserved: "unobserved"
         case .clientGone: "client_gone"
         case .immediate(let status): "immediate:\(status)"
         case .failed(let reason): "failed:\(reason)"

@@ -80,6 +80,14 @@ package final class Telemetry: Sendable {
         report(record)
     }
 
+    /// A prompt was looked up in the prefix index: `matched` of its `total` blocks were found on the endpoint that was picked.
+    package func prefixPredicted(matched: Int, total: Int, blockBytes: Int) {
+        guard total > 0 else { return }
+        let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
+        metrics.prefixHitRatio.child(plugin).observe(Double(matched) / Double(total))
+        metrics.prefixHitBytes.child(plugin).observe(Double(matched * blockBytes))
+    }
+
     // MARK: Scrapes
 
     /// A scrape ended. `outcome` is from a small set: `ok`, `unreachable`, `timeout`, `error`, ….
@@ -142,6 +150,6 @@ package final class Telemetry: Sendable {
     }
 
     private static func defaultErrorCode(of termination: Termination) -> String? {
-        termination == .complete ? nil : "Unknown"
+        termination == .complete || termination == .unobserved ? nil : "Unknown"
     }
 }
