@@ -68,7 +68,7 @@ struct UsageScanner: Sendable {
         if bytes[end] == UInt8(ascii: "\\") {
             afterBackslash = true
             // No name that matters has an escape.
-            if readsKey { keyBytes.append(UInt8(ascii: "\\")) }
+            if readsKey, keyBytes.count <= 16 { keyBytes.append(UInt8(ascii: "\\")) }
         } else {
             inString = false
             if readsKey { endKey() }
