@@ -92,7 +92,7 @@ package struct ProfileResult: Sendable {
     /// The weighted sum by position.
     package let totals: [Float]
     /// Clamped, unweighted scores: those of the first scorer by position, then those of the second…
-    private let scores: [Float]
+    package let scores: [Float]
 
     init(profile: SchedulingProfile, candidates: Candidates, picked: [Int], totals: [Float], scores: [Float]) {
         self.profile = profile
