@@ -8,6 +8,7 @@ package struct Fields {
     private let values: [String: YAMLNode.Entry]
     private let order: [YAMLNode.Entry]
     private let noun: String
+    private let isMapping: Bool
     private var known: [String] = []
 
     /// - Parameters:
@@ -23,9 +24,10 @@ package struct Fields {
         self.diagnostics = diagnostics
         self.noun = noun
         self.position = node?.position ?? position
+        isMapping = node.map { $0.entries != nil || $0.isNull } ?? true
         order = node?.entries ?? []
         values = Dictionary(order.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
-        if let node, node.entries == nil, !node.isNull {
+        if let node, !isMapping {
             diagnostics.error("must be a mapping (key: value), not \(node.kind)", at: node.position)
         }
     }
@@ -47,8 +49,10 @@ package struct Fields {
         values[key]?.keyPosition ?? position
     }
 
-    /// Reports that a member is absent, or empty; for those without which the mapping makes no sense.
+    /// Reports that a member without which the mapping makes no sense is absent or empty; nothing when another report explains it.
     package func reportMissing(_ key: String) {
+        guard isMapping else { return }
+        if let value = values[key]?.value, !value.isNull, value.text != "" { return }
         diagnostics.error("missing \(noun) \(quoted(key))", at: position(of: key))
     }
 

@@ -4,7 +4,7 @@ package struct SchedulingRequest: Sendable {
     package var model: String
     package var targetModel: String
     /// The prompt's blocks; empty when nobody needs them or the prompt is shorter than one block.
-    package var prefix: PrefixBlocks
+    package var prefix: PromptBlocks
     /// Tokens that the request is expected to cost.
     package var estimatedTokens: Int
     /// Looks up a header of the request by its lower-case name.
@@ -15,7 +15,7 @@ package struct SchedulingRequest: Sendable {
     package init(
         model: String,
         targetModel: String,
-        prefix: PrefixBlocks = PrefixBlocks(),
+        prefix: PromptBlocks = PromptBlocks(),
         estimatedTokens: Int = 0,
         header: @escaping @Sendable (String) -> String? = { _ in nil }
     ) {
@@ -28,7 +28,7 @@ package struct SchedulingRequest: Sendable {
 }
 
 /// The chained hashes of a prompt's blocks: each stands for its block and all before it.
-package struct PrefixBlocks: Sendable, Equatable {
+package struct PromptBlocks: Sendable, Equatable {
     package var hashes: [UInt64]
     /// Tokens that one block stands for.
     package var blockTokens: Int

@@ -11,7 +11,7 @@ package struct ApproximatePrefixCache: Sendable {
         self.index = index
     }
 
-    package func match(_ prefix: PrefixBlocks, _ candidates: Candidates) -> PrefixMatches {
+    package func match(_ prefix: PromptBlocks, _ candidates: Candidates) -> PrefixMatches {
         PrefixMatches(
             totalBlocks: prefix.hashes.count,
             blockTokens: prefix.blockTokens,
@@ -20,7 +20,7 @@ package struct ApproximatePrefixCache: Sendable {
     }
 
     /// The endpoint at `index` of the snapshot got, or will get, the prompt.
-    package func record(_ prefix: PrefixBlocks, _ snapshot: Snapshot, index position: Int) {
+    package func record(_ prefix: PromptBlocks, _ snapshot: Snapshot, index position: Int) {
         let capacity = settings.capacity(
             engineBlockTokens: snapshot.metrics[position].cacheBlockSize,
             engineBlocks: snapshot.metrics[position].cacheBlockCount,
