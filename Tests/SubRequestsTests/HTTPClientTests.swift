@@ -160,7 +160,8 @@ struct HTTPClientTests {
         let gate = EventLog<Void>()
         let task = Task { () -> HTTPClientError? in
             await gate.wait(forCount: 1)
-            return await error { () throws(HTTPClientError) in _ = try await client.send(HTTPRequest(url: server.url())) }
+            return await error { () throws(HTTPClientError) in _ = try await client.send(HTTPRequest(url: server.url()))
+            }
         }
         task.cancel()
         gate.append(())
