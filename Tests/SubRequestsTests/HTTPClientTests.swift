@@ -191,9 +191,9 @@ struct HTTPClientTests {
 
     @Test("A refused connection is told apart")
     func refused() async throws {
-        let port = try FakeHTTPServer.freePort()
+        let server = try FakeHTTPServer(isListening: false) { _ in .hang }
         let error = await #expect(throws: HTTPClientError.self) {
-            try await client.send(HTTPRequest(url: "http://127.0.0.1:\(port)/"))
+            try await client.send(HTTPRequest(url: server.url()))
         }
         #expect(error?.code == .refused)
         #expect(error?.isConnectFailure == true)
