@@ -74,7 +74,7 @@ let package = Package(
         // What the decision knows
         library("SubRequests", ["CCurl", "Bytes"]),
         library("Scraping", ["Pool", "SubRequests", "Bytes"]),
-        library("Discovery", ["Pool", "SubRequests", "Configuration"]),
+        library("Discovery", ["Pool", "SubRequests", "Configuration", "Bytes"]),
 
         // Around it
         library("Configuration", ["CYAML"]),

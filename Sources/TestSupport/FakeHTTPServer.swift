@@ -55,12 +55,23 @@ package final class FakeHTTPServer: Sendable {
     private let state = Mutex(State())
     private let reply: @Sendable (Request) -> Reply
 
-    /// - Parameter port: 0 for any free one.
-    package init(port: Int = 0, _ reply: @escaping @Sendable (Request) -> Reply) throws {
+    /// - Parameter isListening: false keeps a free port that refuses connections until `listen()`.
+    package init(isListening: Bool = true, _ reply: @escaping @Sendable (Request) -> Reply) throws {
         self.reply = reply
-        (listener, self.port) = try Self.listen(port)
-        let listener = listener
+        (listener, port) = try Self.bind()
+        if isListening { try listen() }
+    }
+
+    deinit {
+        stop()
+        close(listener)
+    }
+
+    /// Accepts connections from now on.
+    package func listen() throws {
+        guard Glibc.listen(listener, 512) == 0 else { throw SystemError(call: "listen", number: errno) }
         // The server lives as long as the test that made it; its threads hold it only while they serve.
+        let listener = dup(listener)
         spawn { [weak self] in
             while true {
                 let socket = accept(listener, nil, nil)
@@ -73,10 +84,6 @@ package final class FakeHTTPServer: Sendable {
             }
             close(listener)
         }
-    }
-
-    deinit {
-        stop()
     }
 
     package var address: String { "127.0.0.1:\(port)" }
@@ -92,13 +99,6 @@ package final class FakeHTTPServer: Sendable {
             shutdown(listener, Int32(SHUT_RDWR))
             for socket in state.connections { shutdown(socket, Int32(SHUT_RDWR)) }
         }
-    }
-
-    /// A port on which nobody listens.
-    package static func freePort() throws -> Int {
-        let (socket, port) = try listen(0)
-        close(socket)
-        return port
     }
 
     // MARK: Connections
@@ -224,23 +224,20 @@ package final class FakeHTTPServer: Sendable {
         package let number: Int32
     }
 
-    private static func listen(_ port: Int) throws -> (Int32, Int) {
+    private static func bind() throws -> (Int32, Int) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard listener >= 0 else { throw SystemError(call: "socket", number: errno) }
-        var on: Int32 = 1
-        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
         address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let code = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                let code = bind(listener, pointer, length)
+                let code = Glibc.bind(listener, pointer, length)
                 return code == 0 ? getsockname(listener, pointer, &length) : code
             }
         }
-        guard code == 0, Glibc.listen(listener, 512) == 0 else {
+        guard code == 0 else {
             let number = errno
             close(listener)
             throw SystemError(call: "bind", number: number)

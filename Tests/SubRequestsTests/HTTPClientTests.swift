@@ -160,7 +160,8 @@ struct HTTPClientTests {
         let gate = EventLog<Void>()
         let task = Task { () -> HTTPClientError? in
             await gate.wait(forCount: 1)
-            return await error { () throws(HTTPClientError) in _ = try await client.send(HTTPRequest(url: server.url())) }
+            return await error { () throws(HTTPClientError) in _ = try await client.send(HTTPRequest(url: server.url()))
+            }
         }
         task.cancel()
         gate.append(())
@@ -190,9 +191,9 @@ struct HTTPClientTests {
 
     @Test("A refused connection is told apart")
     func refused() async throws {
-        let port = try FakeHTTPServer.freePort()
+        let server = try FakeHTTPServer(isListening: false) { _ in .hang }
         let error = await #expect(throws: HTTPClientError.self) {
-            try await client.send(HTTPRequest(url: "http://127.0.0.1:\(port)/"))
+            try await client.send(HTTPRequest(url: server.url()))
         }
         #expect(error?.code == .refused)
         #expect(error?.isConnectFailure == true)

@@ -1,0 +1,187 @@
+internal import Bytes
+internal import Pool
+internal import SubRequests
+
+/// The state of a scraper.
+///
+/// Thread rule: every method runs on the client's thread and nowhere else.
+final class ScrapeLoop: @unchecked Sendable {
+    /// Scrapes start in steps of about this length: one wake-up serves all whose turn is in one step.
+    private static let stepLength: Duration = .microseconds(2500)
+    /// Pages that arrive within this time become visible together.
+    private static let publishInterval: Duration = .milliseconds(2)
+
+    private let pool: Pool
+    private let client: HTTPClient
+    private let settings: ScrapeSettings
+    private let dialects: EngineDialects
+    private let onEvent: @Sendable (ScrapeEvent) -> Void
+    private let step: Duration
+
+    private var generator: SeededGenerator
+    private var targets: [Int: ScrapeTarget] = [:]
+    /// The targets by the step of the interval in which their turn is.
+    private var phases: [[ScrapeTarget]]
+    private var membership: UInt64?
+    private var isRunning = false
+    /// Distinguishes the ticks of this run from one left over from before a stop.
+    private var run = 0
+    private var tickCount = 0
+    private var startedAt = MonotonicTime(nanoseconds: 0)
+    private var publishedAt = MonotonicTime(nanoseconds: 0)
+    private var isPublishScheduled = false
+
+    init(
+        pool: Pool,
+        client: HTTPClient,
+        settings: ScrapeSettings,
+        dialects: EngineDialects,
+        onEvent: @escaping @Sendable (ScrapeEvent) -> Void
+    ) {
+        self.pool = pool
+        self.client = client
+        self.settings = settings
+        self.dialects = dialects
+        self.onEvent = onEvent
+        generator = SeededGenerator(seed: settings.seed)
+        let interval = max(settings.interval.nanoseconds, 1_000_000)
+        let steps = max(1, interval / Self.stepLength.nanoseconds)
+        step = .nanoseconds(interval / steps)
+        phases = Array(repeating: [], count: Int(steps))
+    }
+
+    func start() {
+        guard !isRunning else { return }
+        isRunning = true
+        run += 1
+        tickCount = 0
+        startedAt = .now()
+        tick(run)
+    }
+
+    func stop() {
+        isRunning = false
+        membership = nil
+        for target in targets.values { target.leave() }
+        targets.removeAll()
+        for index in phases.indices { phases[index].removeAll() }
+    }
+
+    // MARK: Ticks
+
+    private func tick(_ run: Int) {
+        guard isRunning, run == self.run else { return }
+        let now = MonotonicTime.now()
+        followMembership()
+        // After a pause of the thread every phase that was missed gets one turn.
+        let due = Int(now.elapsed(since: startedAt).nanoseconds / step.nanoseconds)
+        let first = max(tickCount, due - phases.count + 1)
+        for index in first...max(first, due) {
+            for target in phases[index % phases.count] { scrape(target, now) }
+        }
+        tickCount = max(first, due) + 1
+        client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
+            self?.tick(run)
+        }
+    }
+
+    private func followMembership() {
+        let snapshot = pool.snapshot
+        guard snapshot.membership != membership else { return }
+        membership = snapshot.membership
+        var remaining = targets
+        for endpoint in snapshot.endpoints {
+            if let target = remaining.removeValue(forKey: endpoint.number) {
+                if target.endpoint !== endpoint {
+                    target.describe(endpoint, page: dialects.page(forLabels: endpoint.labels))
+                }
+            } else {
+                add(endpoint)
+            }
+        }
+        guard !remaining.isEmpty else { return }
+        for (number, target) in remaining {
+            target.leave()
+            targets[number] = nil
+        }
+        for index in phases.indices { phases[index].removeAll { $0.hasLeft } }
+    }
+
+    private func add(_ endpoint: Endpoint) {
+        let request = HTTPRequest(
+            url: "http://\(endpoint.hostPort)\(settings.path)",
+            headers: [HTTPField("Accept", "text/plain")],
+            connectTimeout: settings.timeout,
+            timeout: settings.timeout,
+            maxResponseBytes: settings.maxPageBytes,
+            wantsHeaders: false
+        )
+        let target = ScrapeTarget(endpoint, request: request, page: dialects.page(forLabels: endpoint.labels))
+        target.onCompletion = { [weak self, weak target] result, body in
+            guard let target else { return }
+            self?.finish(target, result, body)
+        }
+        targets[endpoint.number] = target
+        phases[Int.random(in: phases.indices, using: &generator)].append(target)
+    }
+
+    private func scrape(_ target: ScrapeTarget, _ now: MonotonicTime) {
+        guard target.isDue, let onCompletion = target.onCompletion else { return }
+        target.begin(
+            pool.scrapeStarted(target.endpoint, at: now),
+            client.start(target.request, onCompletion: onCompletion)
+        )
+    }
+
+    // MARK: Results
+
+    private func finish(_ target: ScrapeTarget, _ result: Result<HTTPResponseHead, HTTPClientError>, _ body: RawSpan) {
+        guard !target.hasLeft, let mark = target.end() else { return }
+        let endpoint = target.endpoint
+        var failure: Pool.ScrapeFailure?
+        switch result {
+        case .success(let head) where head.status == 200:
+            let update = target.page.read(body)
+            if update.isEmpty {
+                failure = .other("no known metric on the page")
+            } else {
+                pool.scrapeSucceeded(endpoint, mark, update)
+                onEvent(.succeeded(endpoint, seconds: head.seconds, isTransition: target.succeeded()))
+            }
+        case .success(let head):
+            failure = .other("HTTP status \(head.status)")
+        case .failure(let error):
+            failure = error.isConnectFailure ? .unreachable(error.description) : .other(error.description)
+        }
+        if let failure {
+            pool.scrapeFailed(endpoint, failure)
+            let isTransition = target.failed(failure, longestPause: longestPause)
+            onEvent(.failed(endpoint, message: failure.message, isTransition: isTransition))
+        }
+        schedulePublish()
+    }
+
+    /// How many turns a refusing endpoint may miss.
+    private var longestPause: Int {
+        Int(max(0, settings.longestInterval.nanoseconds / max(1, settings.interval.nanoseconds) - 1))
+    }
+
+    private func schedulePublish() {
+        guard !isPublishScheduled else { return }
+        isPublishScheduled = true
+        client.schedule(at: max(.now(), publishedAt + Self.publishInterval)) { [weak self] in
+            guard let self else { return }
+            isPublishScheduled = false
+            publishedAt = .now()
+            pool.publish()
+        }
+    }
+}
+
+extension Pool.ScrapeFailure {
+    fileprivate var message: String {
+        switch self {
+        case .unreachable(let message), .other(let message): message
+        }
+    }
+}
