@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// `grpc.health.v1.Health`: Check, List and Watch over a table of services.
 ///
@@ -25,7 +25,7 @@ package final class HealthService: Sendable {
     }
 
     private let answersAnyService: Bool
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// With `answersAnyService` every name gets the status of "", as kubelet and proxies ask for names of their own
     /// choice; otherwise a name that was not set is NOT_FOUND.

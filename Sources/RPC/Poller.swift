@@ -1,3 +1,4 @@
+import Bytes
 import CGRPC
 import Glibc
 import Synchronization
@@ -26,7 +27,7 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
 
     let queue: OpaquePointer
     private let doorbell: OpaquePointer
-    private let foreign = Mutex(Foreign())
+    private let foreign = Lock(Foreign())
     private let users = Atomic<Int>(1)
     /// `pthread_self` of the poller's thread while it runs, else 0.
     private let threadID = Atomic<UInt>(0)
@@ -84,6 +85,7 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
 
     private func handle(_ tag: UnsafeMutableRawPointer, success: Bool) {
         let (object, kind) = Tag.split(tag)
+        if kind == .request { acquireUser() }
         switch kind {
         case .doorbell:
             takeForeignJobs(answeringBell: true)
@@ -98,8 +100,16 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
     // MARK: Users
 
     /// Counts one more user. Only whoever is a user already may call this.
+    ///
+    /// What the calling thread has written so far is visible to who calls `acquireUser`. Core orders the two as well, but
+    /// ThreadSanitizer cannot see into core.
     func retainQueue() {
-        users.wrappingAdd(1, ordering: .relaxed)
+        users.wrappingAdd(1, ordering: .releasing)
+    }
+
+    /// To be called when a user's first event has come, before its memory is read.
+    private func acquireUser() {
+        _ = users.load(ordering: .acquiring)
     }
 
     /// A user has gone. It must not start a batch on this queue afterwards.

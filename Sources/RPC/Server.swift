@@ -1,3 +1,4 @@
+import Bytes
 import CGRPC
 import Glibc
 import Synchronization
@@ -28,7 +29,7 @@ package final class Server: @unchecked Sendable {
     private let pollers: [Poller]
     private var threads: [pthread_t] = []
     private let streams = Atomic<Int>(0)
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// The port that was really bound.
     package let port: Int

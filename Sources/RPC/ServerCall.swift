@@ -1,5 +1,5 @@
+import Bytes
 import CGRPC
-import Synchronization
 
 /// Answers one call: reads and writes its messages and returns the status that ends it.
 ///
@@ -41,7 +41,7 @@ package final class ServerCall: @unchecked Sendable {
     private let slots: UnsafeMutablePointer<apus_server_slots>
     private let server: Server
     private let poller: Poller
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(server: Server, poller: Poller) {
         self.server = server

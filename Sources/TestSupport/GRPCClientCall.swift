@@ -1,5 +1,5 @@
+import Bytes
 import CGRPC
-import Synchronization
 
 /// One call of a `GRPCClient`. One `send` (or `halfClose`) and one `receive` at a time.
 package final class GRPCClientCall: @unchecked Sendable {
@@ -19,7 +19,7 @@ package final class GRPCClientCall: @unchecked Sendable {
 
     private let client: GRPCClient
     private let slots: UnsafeMutablePointer<apus_client_slots>
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(client: GRPCClient, core: OpaquePointer) {
         self.client = client
@@ -123,7 +123,8 @@ package final class GRPCClientCall: @unchecked Sendable {
 
     /// Each operation under way holds a reference, which its event gives back.
     private func tag(_ operation: Operation) -> UnsafeMutableRawPointer {
-        Unmanaged.passRetained(self).toOpaque() + Int(operation.rawValue)
+        client.handOver()
+        return Unmanaged.passRetained(self).toOpaque() + Int(operation.rawValue)
     }
 
     private func started(_ error: grpc_call_error, _ operation: Operation) {

@@ -1,6 +1,6 @@
+import Bytes
 import CGRPC
 import Glibc
-import Synchronization
 import Testing
 
 @testable import RPC
@@ -58,7 +58,7 @@ struct PollerTests {
     @Test("A task that outlives its poller ends elsewhere")
     func outlives() async throws {
         let gate = Event<Void>()
-        let task = Mutex<Task<String, Never>?>(nil)
+        let task = Lock<Task<String, Never>?>(nil)
         try await withPoller { poller in
             let started = Event<Void>()
             task.withLock {

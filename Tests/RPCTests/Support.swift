@@ -1,3 +1,4 @@
+import Bytes
 import Synchronization
 import TestSupport
 import Testing
@@ -44,7 +45,7 @@ final class Event<Value: Sendable>: Sendable {
         var waiters: [CheckedContinuation<Value, Never>] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func happen(_ value: Value) {
         let waiters: [CheckedContinuation<Value, Never>] = state.withLock { state in
