@@ -26,83 +26,96 @@ struct Flag: Sendable {
     let kind: Kind
     let help: String
 
-    static let all: [Flag] = [
-        Flag(name: "grpc-port", kind: .integer(\.grpcPort, ports), help: "port of external processing"),
-        Flag(name: "grpc-health-port", kind: .integer(\.healthPort, ports), help: "port of gRPC health, plaintext"),
-        Flag(name: "metrics-port", kind: .integer(\.metricsPort, ports), help: "HTTP port: metrics, health, debug"),
-        Flag(name: "bind-address", kind: .text(\.bindAddress), help: "address of all three"),
-        Flag(name: "config-file", kind: .text(\.configFile), help: "an EndpointPickerConfig"),
-        Flag(name: "config-text", kind: .text(\.configText), help: "the same, as text"),
-        Flag(name: "endpoints", kind: .text(\.endpoints), help: "a fixed pool: host:port,host:port"),
-        Flag(name: "pool-name", kind: .text(\.poolName), help: "the pool's name"),
-        Flag(name: "pool-namespace", kind: .text(\.poolNamespace), help: "the pool's namespace"),
-        Flag(name: "pool-group", kind: .text(\.poolGroup), help: "the API group of the InferencePool"),
-        Flag(name: "endpoint-selector", kind: .text(\.endpointSelector), help: "labels of the pods to serve"),
-        Flag(name: "endpoint-target-ports", kind: .text(\.endpointTargetPorts), help: "their ports"),
-        Flag(
-            name: "disable-endpoint-subset-filter",
-            kind: .bool(\.disableSubsetFilter),
-            help: "ignore the gateway's endpoint subset"
-        ),
-        Flag(
-            name: "refresh-metrics-interval",
-            kind: .duration(\.refreshMetricsInterval, atLeast: .milliseconds(1)),
-            help: "time between two scrapes of an endpoint"
-        ),
-        Flag(
-            name: "refresh-prometheus-metrics-interval",
-            kind: .duration(\.refreshPrometheusInterval, atLeast: .milliseconds(1)),
-            help: "age of the pool's gauges"
-        ),
-        Flag(
-            name: "metrics-staleness-threshold",
-            kind: .duration(\.metricsStalenessThreshold, atLeast: .milliseconds(1)),
-            help: "age from which an endpoint's metrics are stale"
-        ),
-        Flag(name: "secure-serving", kind: .bool(\.secureServing), help: "TLS on the external-processing port"),
-        Flag(name: "cert-path", kind: .text(\.certPath), help: "folder with tls.crt and tls.key"),
-        Flag(name: "enable-cert-reload", kind: .bool(\.enableCertReload), help: "watch that folder"),
-        Flag(name: "client-ca-file", kind: .text(\.clientCAFile), help: "verify client certificates against this CA"),
-        Flag(name: "tls-min-version", kind: .text(\.tlsMinVersion), help: "lowest TLS version"),
-        Flag(name: "tls-cipher-suites", kind: .text(\.tlsCipherSuites), help: "TLS suites"),
-        Flag(name: "metrics-endpoint-auth", kind: .bool(\.metricsEndpointAuth), help: "authenticate metrics readers"),
-        Flag(name: "health-checking", kind: .bool(\.healthChecking), help: "gRPC health on the external-processing port"),
-        Flag(name: "ha-enable-leader-election", kind: .bool(\.leaderElection), help: "only one replica is ready"),
-        Flag(
-            name: "drain-timeout",
-            kind: .duration(\.drainTimeout, atLeast: .zero),
-            help: "time that requests get after SIGTERM"
-        ),
-        Flag(
-            name: "grpc-max-recv-msg-size",
-            kind: .bytes(\.maxReceiveMessageBytes, 1024...(1 << 30)),
-            help: "largest message from the gateway"
-        ),
-        Flag(
-            name: "grpc-max-send-msg-size",
-            kind: .bytes(\.maxSendMessageBytes, 0...(1 << 30)),
-            help: "largest message to the gateway, 0 for any"
-        ),
-        Flag(
-            name: "max-request-body",
-            kind: .bytes(\.maxRequestBodyBytes, 1...(1 << 40)),
-            help: "longest request body; longer ones get 413"
-        ),
-        Flag(
-            name: "max-streams",
-            kind: .integer(\.maxStreams, 1...10_000_000),
-            help: "most requests at once; more are refused with RESOURCE_EXHAUSTED"
-        ),
-        Flag(
-            name: "emit-endpoint-scores",
-            kind: .bool(\.emitEndpointScores),
-            help: "tell the picked endpoints' scores in dynamic metadata"
-        ),
-        Flag(name: "io-threads", kind: .integer(\.ioThreads, 0...1024), help: "gRPC pollers, 0 for one per core"),
-        Flag(name: "tracing", kind: .bool(\.tracing), help: "export traces where an OTLP endpoint is set"),
-        Flag(name: "v", kind: .integer(\.verbosity, 0...100), help: "verbosity of the log"),
-        Flag(name: "log-format", kind: .choice(\.logFormat, ["text", "json"]), help: "text or json"),
-    ] + withoutEffect
+    static let all: [Flag] =
+        [
+            Flag(name: "grpc-port", kind: .integer(\.grpcPort, ports), help: "port of external processing"),
+            Flag(name: "grpc-health-port", kind: .integer(\.healthPort, ports), help: "port of gRPC health, plaintext"),
+            Flag(name: "metrics-port", kind: .integer(\.metricsPort, ports), help: "HTTP port: metrics, health, debug"),
+            Flag(name: "bind-address", kind: .text(\.bindAddress), help: "address of all three"),
+            Flag(name: "config-file", kind: .text(\.configFile), help: "an EndpointPickerConfig"),
+            Flag(name: "config-text", kind: .text(\.configText), help: "the same, as text"),
+            Flag(name: "endpoints", kind: .text(\.endpoints), help: "a fixed pool: host:port,host:port"),
+            Flag(name: "pool-name", kind: .text(\.poolName), help: "the pool's name"),
+            Flag(name: "pool-namespace", kind: .text(\.poolNamespace), help: "the pool's namespace"),
+            Flag(name: "pool-group", kind: .text(\.poolGroup), help: "the API group of the InferencePool"),
+            Flag(name: "endpoint-selector", kind: .text(\.endpointSelector), help: "labels of the pods to serve"),
+            Flag(name: "endpoint-target-ports", kind: .text(\.endpointTargetPorts), help: "their ports"),
+            Flag(
+                name: "disable-endpoint-subset-filter",
+                kind: .bool(\.disableSubsetFilter),
+                help: "ignore the gateway's endpoint subset"
+            ),
+            Flag(
+                name: "refresh-metrics-interval",
+                kind: .duration(\.refreshMetricsInterval, atLeast: .milliseconds(1)),
+                help: "time between two scrapes of an endpoint"
+            ),
+            Flag(
+                name: "refresh-prometheus-metrics-interval",
+                kind: .duration(\.refreshPrometheusInterval, atLeast: .milliseconds(1)),
+                help: "age of the pool's gauges"
+            ),
+            Flag(
+                name: "metrics-staleness-threshold",
+                kind: .duration(\.metricsStalenessThreshold, atLeast: .milliseconds(1)),
+                help: "age from which an endpoint's metrics are stale"
+            ),
+            Flag(name: "secure-serving", kind: .bool(\.secureServing), help: "TLS on the external-processing port"),
+            Flag(name: "cert-path", kind: .text(\.certPath), help: "folder with tls.crt and tls.key"),
+            Flag(name: "enable-cert-reload", kind: .bool(\.enableCertReload), help: "watch that folder"),
+            Flag(
+                name: "client-ca-file",
+                kind: .text(\.clientCAFile),
+                help: "verify client certificates against this CA"
+            ),
+            Flag(name: "tls-min-version", kind: .text(\.tlsMinVersion), help: "lowest TLS version"),
+            Flag(name: "tls-cipher-suites", kind: .text(\.tlsCipherSuites), help: "TLS suites"),
+            Flag(
+                name: "metrics-endpoint-auth",
+                kind: .bool(\.metricsEndpointAuth),
+                help: "authenticate metrics readers"
+            ),
+            Flag(
+                name: "health-checking",
+                kind: .bool(\.healthChecking),
+                help: "gRPC health on the external-processing port"
+            ),
+            Flag(name: "ha-enable-leader-election", kind: .bool(\.leaderElection), help: "only one replica is ready"),
+            Flag(
+                name: "drain-timeout",
+                kind: .duration(\.drainTimeout, atLeast: .zero),
+                help: "time that requests get after SIGTERM"
+            ),
+            Flag(
+                name: "grpc-max-recv-msg-size",
+                kind: .bytes(\.maxReceiveMessageBytes, 1024...(1 << 30)),
+                help: "largest message from the gateway"
+            ),
+            Flag(
+                name: "grpc-max-send-msg-size",
+                kind: .bytes(\.maxSendMessageBytes, 0...(1 << 30)),
+                help: "largest message to the gateway, 0 for any"
+            ),
+            Flag(
+                name: "max-request-body",
+                kind: .bytes(\.maxRequestBodyBytes, 1...(1 << 40)),
+                help: "longest request body; longer ones get 413"
+            ),
+            Flag(
+                name: "max-streams",
+                kind: .integer(\.maxStreams, 1...10_000_000),
+                help: "most requests at once; more are refused with RESOURCE_EXHAUSTED"
+            ),
+            Flag(
+                name: "emit-endpoint-scores",
+                kind: .bool(\.emitEndpointScores),
+                help: "tell the picked endpoints' scores in dynamic metadata"
+            ),
+            Flag(name: "io-threads", kind: .integer(\.ioThreads, 0...1024), help: "gRPC pollers, 0 for one per core"),
+            Flag(name: "tracing", kind: .bool(\.tracing), help: "export traces where an OTLP endpoint is set"),
+            Flag(name: "v", kind: .integer(\.verbosity, 0...100), help: "verbosity of the log"),
+            Flag(name: "log-format", kind: .choice(\.logFormat, ["text", "json"]), help: "text or json"),
+        ] + withoutEffect
 
     private static let ports = 0...65535
 

@@ -1,0 +1,166 @@
+internal import Bytes
+internal import EndpointPicker
+internal import Glibc
+internal import HTTPServer
+internal import Pool
+internal import Scheduling
+internal import Telemetry
+
+/// The pages of the metrics port.
+struct AdminPages: Sendable {
+    let pool: Pool
+    let telemetry: Telemetry
+    let setup: SchedulingSetup
+    let options: ServeOptions
+
+    func answer(_ request: HTTPRequest) -> HTTPReply {
+        guard request.method == "GET" || request.method == "HEAD" else {
+            return .response(HTTPResponse(status: 405, contentType: "text/plain", text: "only GET is served here\n"))
+        }
+        switch request.path {
+        case "/metrics":
+            var page: [UInt8] = []
+            telemetry.metrics.registry.render(into: &page)
+            let type = HTTPHeader("content-type", "text/plain; version=0.0.4; charset=utf-8")
+            return .response(HTTPResponse(headers: [type], body: page))
+        case "/healthz":
+            return text("ok\n")
+        case "/readyz":
+            return pool.isSynced ? text("ok\n") : text("the endpoints are not known yet\n", status: 503)
+        case "/debug/endpoints":
+            return json(endpoints())
+        case "/debug/decisions":
+            return json(telemetry.decisions.json())
+        case "/debug/config":
+            return json(configuration())
+        default:
+            let pages = "/metrics /healthz /readyz /debug/endpoints /debug/decisions /debug/config"
+            return text("no such page; there are \(pages)\n", status: 404)
+        }
+    }
+
+    private func text(_ text: String, status: Int = 200) -> HTTPReply {
+        .response(HTTPResponse(status: status, contentType: "text/plain; charset=utf-8", text: text))
+    }
+
+    private func json(_ bytes: [UInt8]) -> HTTPReply {
+        .response(HTTPResponse(headers: [HTTPHeader("content-type", "application/json")], body: bytes))
+    }
+
+    // MARK: Pages
+
+    private func endpoints() -> [UInt8] {
+        let snapshot = pool.snapshot
+        let now = MonotonicTime.now()
+        var json = JSONWriter()
+        json.object { json in
+            json.array("endpoints") { json in
+                for index in 0..<snapshot.count { write(snapshot, index, now, &json) }
+            }
+        }
+        return json.bytes
+    }
+
+    private func write(_ snapshot: Snapshot, _ index: Int, _ now: MonotonicTime, _ json: inout JSONWriter) {
+        let endpoint = snapshot.endpoints[index]
+        let metrics = snapshot.metrics[index]
+        let scrape = snapshot.scrapes[index]
+        let load = endpoint.load.reading
+        json.object { json in
+            json.member("name", endpoint.identity.name)
+            json.member("namespace", endpoint.identity.namespace)
+            json.member("address", endpoint.address)
+            json.member("port", endpoint.port)
+            json.object("labels") { json in
+                for (name, value) in endpoint.labels.sorted(by: { $0.key < $1.key }) { json.member(name, value) }
+            }
+            json.member("fresh", snapshot.isFresh(index, at: now, threshold: pool.stalenessThreshold))
+            json.object("scrape") { json in
+                json.member("ageSeconds", scrape.updatedAt.map { now.seconds(since: $0) })
+                json.member("failures", scrape.failures)
+                json.member("error", scrape.error)
+                json.member("reachable", scrape.reachable)
+            }
+            json.object("metrics") { json in
+                json.member("waitingQueueSize", metrics.waitingQueueSize)
+                json.member("runningRequests", metrics.runningRequests)
+                json.member("kvCacheUsage", metrics.kvCacheUsage)
+                json.array("activeModels") { json in for model in metrics.activeModels { json.value(model) } }
+                json.array("waitingModels") { json in for model in metrics.waitingModels { json.value(model) } }
+                json.member("maxActiveModels", metrics.maxActiveModels)
+                json.member("cacheBlockSize", metrics.cacheBlockSize)
+                json.member("cacheBlockCount", metrics.cacheBlockCount)
+            }
+            json.object("inFlight") { json in
+                json.member("requests", load.requests)
+                json.member("tokens", load.tokens)
+            }
+            json.member("breaker", "closed")
+        }
+    }
+
+    private func configuration() -> [UInt8] {
+        var json = JSONWriter()
+        json.object { json in
+            json.array("schedulingProfiles") { json in
+                for profile in setup.scheduler.profiles {
+                    json.object { json in
+                        json.member("name", profile.name)
+                        json.array("filters") { json in for filter in profile.filters { json.value(filter.name) } }
+                        json.array("scorers") { json in
+                            for scorer in profile.scorers {
+                                json.object { json in
+                                    json.member("name", scorer.name)
+                                    json.member("weight", scorer.weight)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            json.array("parsers") { json in for parser in setup.parsers { json.value(parser) } }
+            json.object("flags") { json in
+                json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
+                json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")
+                json.member("max-request-body", options.maxRequestBodyBytes)
+                json.member("grpc-max-recv-msg-size", options.maxReceiveMessageBytes)
+                json.member("max-streams", options.maxStreams)
+                json.member("drain-timeout", "\(options.drainTimeout)")
+                json.member("disable-endpoint-subset-filter", options.disableSubsetFilter)
+                json.member("emit-endpoint-scores", options.emitEndpointScores)
+            }
+        }
+        return json.bytes
+    }
+
+    // MARK: Gauges
+
+    /// Puts the pool and the prefix index among the metrics.
+    func exposePool() {
+        let pool = pool
+        let name = options.poolName.isEmpty ? "default" : options.poolName
+        telemetry.metrics.exposeInfo(commit: "", buildRef: Main.version)
+        telemetry.metrics.exposePool {
+            let snapshot = pool.snapshot
+            let now = MonotonicTime.now()
+            return PoolReading(
+                name: name,
+                endpoints: (0..<snapshot.count)
+                    .filter { snapshot.isFresh($0, at: now, threshold: pool.stalenessThreshold) }
+                    .map { index in
+                        let metrics = snapshot.metrics[index]
+                        return PoolReading.Endpoint(
+                            name: snapshot.endpoints[index].identity.name,
+                            waitingQueueSize: metrics.waitingQueueSize,
+                            runningRequests: metrics.runningRequests,
+                            kvCacheUsage: metrics.kvCacheUsage
+                        )
+                    }
+            )
+        }
+        if let cache = setup.scheduler.prefixCache {
+            let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
+            telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { cache.index.entryCount }
+        }
+    }
+}

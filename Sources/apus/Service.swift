@@ -1,0 +1,232 @@
+internal import Bytes
+internal import Configuration
+internal import Discovery
+internal import EndpointPicker
+internal import Glibc
+internal import HTTPServer
+internal import Pool
+internal import RPC
+internal import Scheduling
+internal import Scraping
+internal import SubRequests
+internal import Telemetry
+
+/// Why the service cannot start: one line, or one per problem.
+struct StartError: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// The parts of `apus serve`, made and wired in the order in which they depend on each other, and taken down in the reverse.
+final class Service: Sendable {
+    private let options: ServeOptions
+    private let log: Logger
+    private let accessLines: LineWriter
+    private let pool: Pool
+    private let endpoints: EndpointSource
+    private let client: HTTPClient
+    private let scraper: Scraper?
+    private let health: HealthService
+    private let server: Server
+    private let healthServer: Server
+    private let admin: HTTPServer
+
+    init(_ options: ServeOptions) throws(StartError) {
+        self.options = options
+        let format = LogFormat(rawValue: options.logFormat) ?? (isatty(STDERR_FILENO) == 1 ? .text : .json)
+        log = Logger(verbosity: options.verbosity, format: format)
+        try Self.refuse(options)
+        for flag in Self.flagsWithoutEffect(options) { log.warning("--\(flag) has no effect") }
+
+        let setup = try Self.setup(options, log)
+        accessLines = LineWriter(descriptor: STDOUT_FILENO)
+        let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format))
+        pool = Pool(stalenessThreshold: options.metricsStalenessThreshold)
+        let director = Director(
+            pool: pool,
+            scheduler: setup.scheduler,
+            telemetry: telemetry,
+            settings: DirectorSettings(
+                readsBodies: setup.parsers.first != "passthrough-parser",
+                honorsSubset: !options.disableSubsetFilter,
+                emitsScores: options.emitEndpointScores
+            ),
+            seed: .random(in: .min ... .max)
+        )
+        let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
+        pages.exposePool()
+
+        endpoints = try EndpointSource(options, setup.discovery, pool: pool, log: log)
+        client = HTTPClient()
+        scraper = Self.scraper(setup, pool, client, options, telemetry, log)
+        health = HealthService(answersAnyService: true)
+
+        let limits = PickerLimits(
+            requestBodyBytes: options.maxRequestBodyBytes,
+            heldResponseBytes: PickerLimits.defaults.heldResponseBytes
+        )
+        var services = [ExternalProcessor.method: ExternalProcessor.handler(director: director, limits: limits)]
+        if options.healthChecking { services.merge(health.handlers()) { first, _ in first } }
+        do {
+            server = try Server(configuration: Self.configuration(options), services: services)
+            var plain = ServerConfiguration.defaults
+            plain.bindAddress = options.bindAddress
+            plain.port = options.healthPort
+            plain.pollers = 1
+            healthServer = try Server(configuration: plain, services: health.handlers())
+        } catch {
+            throw StartError(description: error.message)
+        }
+        do {
+            admin = try HTTPServer(
+                bindAddress: options.bindAddress,
+                port: options.metricsPort,
+                maxRequestBodyBytes: 64 << 10,
+                handler: pages.answer
+            )
+        } catch {
+            throw StartError(description: error.description)
+        }
+    }
+
+    /// Serves until a signal says to end, then drains.
+    func run() async {
+        scraper?.start()
+        setHealth(.serving)
+        let address = options.bindAddress
+        log.info(
+            "ext_proc listening on \(Endpoint.hostPort(address: address, port: server.port))",
+            ["version": Main.version, "endpoints": pool.snapshot.count]
+        )
+        log.info("gRPC health listening on \(Endpoint.hostPort(address: address, port: healthServer.port))")
+        log.info("metrics listening on \(Endpoint.hostPort(address: address, port: admin.port))")
+
+        var signals = Signals.stream().makeAsyncIterator()
+        _ = await signals.next()
+        log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
+        setHealth(.notServing)
+        await drain(&signals)
+        await stop()
+        log.info("stopped")
+        accessLines.stop()
+    }
+
+    /// Gateways see NOT_SERVING and stop sending; what they still send in that time is served. Ends when a second has passed without a
+    /// stream, when the time is up, or on a second signal.
+    private func drain(_ signals: inout AsyncStream<Int32>.AsyncIterator) async {
+        let end = MonotonicTime.now() + options.drainTimeout
+        let server = server
+        let waiting = Task {
+            var idleSince = MonotonicTime.now()
+            while !Task.isCancelled, MonotonicTime.now() < end {
+                try? await Task.sleep(for: .milliseconds(50))
+                if server.activeStreams > 0 { idleSince = .now() }
+                if MonotonicTime.now().elapsed(since: idleSince) >= .seconds(1) { return }
+            }
+        }
+        let impatience = Task { [signals] in
+            var signals = signals
+            if await signals.next() != nil { waiting.cancel() }
+        }
+        await waiting.value
+        impatience.cancel()
+    }
+
+    private func stop() async {
+        await server.shutdown(grace: .seconds(1))
+        health.shutdown()
+        await healthServer.shutdown(grace: .zero)
+        admin.stop()
+        endpoints.stop()
+        scraper?.stop()
+        client.shutdown()
+    }
+
+    private func setHealth(_ status: HealthService.ServingStatus) {
+        for name in ["", "liveness", "readiness", ExternalProcessor.serviceName] {
+            health.set(service: name, name == "liveness" ? .serving : status)
+        }
+    }
+
+    // MARK: Making the parts
+
+    private static func setup(_ options: ServeOptions, _ log: Logger) throws(StartError) -> SchedulingSetup {
+        let result: (setup: SchedulingSetup?, diagnostics: [Diagnostic])
+        switch (options.configFile.isEmpty, options.configText.isEmpty) {
+        case (true, true):
+            return .builtIn()
+        case (false, false):
+            throw StartError(description: "--config-file and --config-text exclude each other")
+        case (false, true):
+            result = ConfigurationLoader.setup(path: options.configFile)
+        case (true, false):
+            result = ConfigurationLoader.setup(text: Array(options.configText.utf8), file: "--config-text")
+        }
+        for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
+        guard let setup = result.setup else {
+            let errors = result.diagnostics.filter { $0.severity == .error }
+            throw StartError(
+                description: "the configuration cannot be used\n" + errors.map(\.description).joined(separator: "\n")
+            )
+        }
+        return setup
+    }
+
+    private static func configuration(_ options: ServeOptions) -> ServerConfiguration {
+        var configuration = ServerConfiguration.defaults
+        configuration.bindAddress = options.bindAddress
+        configuration.port = options.grpcPort
+        configuration.pollers =
+            options.ioThreads > 0 ? options.ioThreads : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        configuration.maxReceiveMessageBytes = options.maxReceiveMessageBytes
+        configuration.maxSendMessageBytes = options.maxSendMessageBytes > 0 ? options.maxSendMessageBytes : nil
+        configuration.maxConcurrentStreams = options.maxStreams
+        return configuration
+    }
+
+    private static func scraper(
+        _ setup: SchedulingSetup,
+        _ pool: Pool,
+        _ client: HTTPClient,
+        _ options: ServeOptions,
+        _ telemetry: Telemetry,
+        _ log: Logger
+    ) -> Scraper? {
+        guard let metrics = setup.metrics else { return nil }
+        var settings = ScrapeSettings()
+        settings.interval = options.refreshMetricsInterval
+        settings.path = metrics.source.path
+        settings.seed = .random(in: .min ... .max)
+        return Scraper(pool: pool, client: client, settings: settings) { event in
+            switch event {
+            case .succeeded(let endpoint, let seconds, let isTransition):
+                telemetry.scraped(outcome: "ok", nanoseconds: UInt64(seconds * 1e9))
+                if isTransition { log.info("endpoint answers again", ["endpoint": endpoint.hostPort]) }
+            case .failed(let endpoint, let message, let isTransition):
+                telemetry.scraped(outcome: "error", nanoseconds: 0)
+                if isTransition {
+                    log.warning("endpoint cannot be scraped", ["endpoint": endpoint.hostPort, "error": message])
+                }
+            }
+        }
+    }
+
+    // MARK: What is not there yet
+
+    private static func refuse(_ options: ServeOptions) throws(StartError) {
+        if options.secureServing {
+            throw StartError(
+                description:
+                    "TLS on the ext_proc port is not available yet in this version: pass --secure-serving=false"
+            )
+        }
+        if options.leaderElection {
+            throw StartError(description: "--ha-enable-leader-election needs Kubernetes, which is not available yet")
+        }
+    }
+
+    private static func flagsWithoutEffect(_ options: ServeOptions) -> [String] {
+        let tls = ["cert-path", "enable-cert-reload", "client-ca-file", "tls-min-version", "tls-cipher-suites"]
+        let silent = Flag.all.filter { if case .withoutEffect = $0.kind { true } else { false } }.map(\.name)
+        return (tls + silent).filter { options.given.contains($0) }
+    }
+}
