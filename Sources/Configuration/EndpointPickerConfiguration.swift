@@ -1,0 +1,112 @@
+/// What an `EndpointPickerConfig` says, with the places where it says it. Names are checked against each other; what the plugins make of
+/// their parameters is checked by the registry.
+package struct EndpointPickerConfiguration: Sendable {
+    package enum APIVersion: String, Sendable, CaseIterable {
+        case gatewayAPIInferenceExtension = "inference.networking.x-k8s.io/v1alpha1"
+        case llmd = "llm-d.ai/v1alpha1"
+    }
+
+    /// An instance of a plugin.
+    package struct Plugin: Sendable {
+        /// The type, unless the file gives a name.
+        package var name: String
+        package var type: String
+        /// A mapping; nil when there is none.
+        package var parameters: YAMLNode?
+        package var position: SourcePosition
+        package var typePosition: SourcePosition
+
+        package init(
+            name: String? = nil,
+            type: String,
+            parameters: YAMLNode? = nil,
+            position: SourcePosition = .start,
+            typePosition: SourcePosition = .start
+        ) {
+            self.name = name ?? type
+            self.type = type
+            self.parameters = parameters
+            self.position = position
+            self.typePosition = typePosition
+        }
+    }
+
+    /// The name of a plugin instance, where it is used.
+    package struct Reference: Sendable {
+        package var name: String
+        package var position: SourcePosition
+
+        package init(_ name: String, at position: SourcePosition = .start) {
+            self.name = name
+            self.position = position
+        }
+    }
+
+    package struct ProfilePlugin: Sendable {
+        package var plugin: Reference
+        /// Of a scorer; nil when the file gives none.
+        package var weight: Double?
+        package var weightPosition: SourcePosition
+
+        package init(_ plugin: Reference, weight: Double? = nil, weightPosition: SourcePosition = .start) {
+            self.plugin = plugin
+            self.weight = weight
+            self.weightPosition = weightPosition
+        }
+    }
+
+    package struct Profile: Sendable {
+        package var name: String
+        package var plugins: [ProfilePlugin]
+        package var position: SourcePosition
+
+        package init(name: String, plugins: [ProfilePlugin], position: SourcePosition = .start) {
+            self.name = name
+            self.plugins = plugins
+            self.position = position
+        }
+    }
+
+    package struct DataLayer: Sendable {
+        package struct Source: Sendable {
+            package var plugin: Reference
+            package var extractors: [Reference]
+        }
+
+        package var sources: [Source] = []
+        package var discovery: Reference?
+        /// Whether the metrics source is added when `sources` does not name one.
+        package var injectDefaults = true
+    }
+
+    package struct FeatureGate: Sendable {
+        package var name: String
+        package var isEnabled: Bool
+        package var position: SourcePosition
+    }
+
+    package var file: String
+    package var apiVersion = APIVersion.llmd
+    package var featureGates: [FeatureGate] = []
+    package var plugins: [Plugin] = []
+    package var profiles: [Profile] = []
+    package var saturationDetector: Reference?
+    package var parsers: [Reference] = []
+    /// Nil when the file does not speak of it.
+    package var dataLayer: DataLayer?
+
+    package init(file: String) {
+        self.file = file
+    }
+
+    /// What counts when no configuration is given: queue-scorer 2, kv-cache-utilization-scorer 2, prefix-cache-scorer 3.
+    package static let builtIn: EndpointPickerConfiguration = {
+        var configuration = EndpointPickerConfiguration(file: "built-in configuration")
+        let weights = [("queue-scorer", 2.0), ("kv-cache-utilization-scorer", 2.0), ("prefix-cache-scorer", 3.0)]
+        configuration.plugins = weights.map { Plugin(type: $0.0) }
+        configuration.profiles = [
+            Profile(name: "default", plugins: weights.map { ProfilePlugin(Reference($0.0), weight: $0.1) })
+        ]
+        return configuration
+    }()
+}

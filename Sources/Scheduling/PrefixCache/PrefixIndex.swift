@@ -1,0 +1,286 @@
+package import Pool
+private import Synchronization
+
+/// Which blocks of prompts each endpoint is thought to hold.
+///
+/// Two structures. A table, in shards, leads from a block's hash to the endpoints that hold it: matching reads only this. Each endpoint has
+/// the order in which its blocks were used, which bounds them and says what to forget.
+///
+/// A request's blocks are used from the last to the first, so a block is always newer than those that follow it and is forgotten after
+/// them: what an endpoint holds of a prompt is always its beginning, without a gap. Matching relies on it to look at few blocks: whoever
+/// holds block i holds all before it, so the endpoints' ends are found by halving.
+///
+/// Safe for use by several threads. An index serves one pool.
+package final class PrefixIndex: Sendable {
+    package struct Statistics: Sendable, Equatable {
+        package var endpoints = 0
+        /// Blocks over all endpoints; one that three endpoints hold counts three times.
+        package var entries = 0
+        /// Different blocks.
+        package var blocks = 0
+        /// Memory held, in bytes, about.
+        package var bytes = 0
+    }
+
+    /// Endpoints that can be known at once.
+    static let maximumSlots = 0xFFFE
+
+    private let shards: [BlockShard]
+    private let slots: Mutex<SlotDirectory>
+    private let placement: BlockPlacement
+
+    /// - Parameter salt: makes it unpredictable which blocks share a place in the table, so that nobody can choose prompts that slow it down.
+    package init(salt: UInt64 = .random(in: .min ... .max)) {
+        let placement = BlockPlacement(salt: salt)
+        self.placement = placement
+        shards = (0..<BlockPlacement.shards).map { _ in BlockShard(placement) }
+        slots = Mutex(SlotDirectory(placement))
+    }
+
+    // MARK: Matching
+
+    /// How many of the blocks, from the first on, each candidate holds: by index in the candidates' snapshot.
+    package func match(_ hashes: [UInt64], _ candidates: Candidates) -> [Int32] {
+        var matched = [Int32](repeating: 0, count: candidates.snapshot.count)
+        guard !hashes.isEmpty else { return matched }
+        let map = slots.withLock { $0.map(for: candidates.snapshot) }
+        guard map.words > 0 else { return matched }
+        var search = MatchSearch(index: self, hashes: hashes, map: map)
+        search.run(for: candidates, &matched)
+        return matched
+    }
+
+    /// Writes the set of endpoints that hold a block into a part of `words`, one bit per slot.
+    @inline(__always)
+    fileprivate func holders(of hash: UInt64, into words: inout [UInt64], at part: Range<Int>) {
+        shards[placement.shard(of: hash)].table.withLock { $0.holders(of: hash, into: &words, at: part) }
+    }
+
+    // MARK: Changes
+
+    /// The endpoint with this number has got these blocks; it keeps the newest `capacity` of all its blocks.
+    package func record(_ hashes: [UInt64], endpoint number: Int, capacity: Int) {
+        guard !hashes.isEmpty, capacity > 0 else { return }
+        guard let owner = slots.withLock({ $0.owner(of: number) }) else { return }
+        owner.recency.withLock { recency in
+            // Removed in the meantime: its slot may be another's now.
+            guard !recency.isClosed else { return }
+            while recency.count > capacity { forgetOldest(of: owner, &recency) }
+            for position in (0..<min(hashes.count, capacity)).reversed() {
+                let hash = hashes[position]
+                if recency.touch(hash) { continue }
+                if recency.count == capacity { forgetOldest(of: owner, &recency) }
+                recency.insert(hash, limit: capacity)
+                shards[placement.shard(of: hash)].table.withLock { $0.insert(hash, slot: owner.slot) }
+            }
+        }
+    }
+
+    /// Forgets an endpoint and all its blocks. Takes a time in proportion to them.
+    package func remove(endpoint number: Int) {
+        guard let owner = slots.withLock({ $0.owners[number] }) else { return }
+        owner.recency.withLock { recency in
+            while recency.count > 0 { forgetOldest(of: owner, &recency) }
+            recency.close()
+        }
+        slots.withLock { $0.release(number, owner) }
+    }
+
+    /// Forgets the endpoints that are not in the snapshot. Call it off the request path when the pool's members have changed.
+    package func prune(keeping snapshot: Snapshot) {
+        let present = Set(snapshot.endpoints.map(\.number))
+        let gone = slots.withLock { $0.owners.keys.filter { !present.contains($0) } }
+        for number in gone { remove(endpoint: number) }
+    }
+
+    private func forgetOldest(of owner: SlotOwner, _ recency: inout BlockRecency) {
+        guard let hash = recency.removeOldest() else { return }
+        shards[placement.shard(of: hash)].table.withLock { $0.remove(hash, slot: owner.slot) }
+    }
+
+    // MARK: Reading
+
+    package var statistics: Statistics {
+        var statistics = Statistics()
+        for owner in slots.withLock({ Array($0.owners.values) }) {
+            owner.recency.withLock { recency in
+                statistics.endpoints += 1
+                statistics.entries += recency.count
+                statistics.bytes += recency.bytes
+            }
+        }
+        for shard in shards {
+            shard.table.withLock { table in
+                statistics.blocks += table.count
+                statistics.bytes += table.bytes
+            }
+        }
+        return statistics
+    }
+}
+
+/// Where blocks go: which shard, and which bucket of a table.
+struct BlockPlacement: Sendable {
+    private static let shardBits: UInt64 = 6
+    static let shards = 1 << Int(shardBits)
+
+    let salt: UInt64
+
+    @inline(__always)
+    private func mixed(_ hash: UInt64) -> UInt64 {
+        let product = (hash ^ salt).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+        return product.high ^ product.low
+    }
+
+    @inline(__always)
+    func shard(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: mixed(hash) >> (64 - Self.shardBits))
+    }
+
+    /// To be cut to the size of the table by its low bits.
+    @inline(__always)
+    func bucket(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: mixed(hash))
+    }
+}
+
+/// A part of the table from hashes to endpoints.
+private final class BlockShard: Sendable {
+    let table: Mutex<BlockTable>
+
+    init(_ placement: BlockPlacement) {
+        table = Mutex(BlockTable(placement))
+    }
+}
+
+/// An endpoint in the index.
+private final class SlotOwner: Sendable {
+    let slot: Int
+    let recency: Mutex<BlockRecency>
+
+    init(slot: Int, _ placement: BlockPlacement) {
+        self.slot = slot
+        recency = Mutex(BlockRecency(placement))
+    }
+}
+
+/// Which slot belongs to which endpoint of a snapshot.
+private final class SlotMap: Sendable {
+    /// By index in the snapshot; -1 for endpoints without blocks.
+    let slotOfIndex: [Int32]
+    let indexOfSlot: [Int32]
+    /// Words of a set of slots.
+    let words: Int
+
+    init(slotOfIndex: [Int32], slotCount: Int) {
+        self.slotOfIndex = slotOfIndex
+        var indexOfSlot = [Int32](repeating: -1, count: slotCount)
+        for (index, slot) in slotOfIndex.enumerated() where slot >= 0 { indexOfSlot[Int(slot)] = Int32(index) }
+        self.indexOfSlot = indexOfSlot
+        words = (slotCount + 63) / 64
+    }
+}
+
+private struct SlotDirectory {
+    private(set) var owners: [Int: SlotOwner] = [:]
+    private let placement: BlockPlacement
+    private var slotCount = 0
+    private var free: [Int] = []
+    private var current: (membership: UInt64, map: SlotMap)?
+
+    init(_ placement: BlockPlacement) {
+        self.placement = placement
+    }
+
+    mutating func owner(of number: Int) -> SlotOwner? {
+        if let owner = owners[number] { return owner }
+        guard let slot = free.popLast() ?? (slotCount < PrefixIndex.maximumSlots ? slotCount : nil) else { return nil }
+        slotCount = max(slotCount, slot + 1)
+        let owner = SlotOwner(slot: slot, placement)
+        owners[number] = owner
+        current = nil
+        return owner
+    }
+
+    mutating func release(_ number: Int, _ owner: SlotOwner) {
+        guard owners[number] === owner else { return }
+        owners[number] = nil
+        free.append(owner.slot)
+        current = nil
+    }
+
+    mutating func map(for snapshot: Snapshot) -> SlotMap {
+        if let current, current.membership == snapshot.membership, current.map.slotOfIndex.count == snapshot.count {
+            return current.map
+        }
+        let slots = snapshot.endpoints.map { endpoint in owners[endpoint.number].map { Int32($0.slot) } ?? -1 }
+        let map = SlotMap(slotOfIndex: slots, slotCount: slotCount)
+        current = (snapshot.membership, map)
+        return map
+    }
+}
+
+/// Finds by halving where each endpoint's blocks end.
+private struct MatchSearch: ~Copyable {
+    private let index: PrefixIndex
+    private let hashes: [UInt64]
+    private let map: SlotMap
+    /// Sets of slots, `map.words` words each: those at the ends of the ranges being halved.
+    private var sets: [UInt64]
+
+    init(index: PrefixIndex, hashes: [UInt64], map: SlotMap) {
+        self.index = index
+        self.hashes = hashes
+        self.map = map
+        let halvings = Int.bitWidth - hashes.count.leadingZeroBitCount
+        sets = Array(repeating: 0, count: (halvings + 4) * map.words)
+    }
+
+    mutating func run(for candidates: Candidates, _ matched: inout [Int32]) {
+        // Set 0: who holds the first block, among the candidates; set 1: who holds the last one, too.
+        for candidate in candidates.list {
+            let slot = Int(map.slotOfIndex[candidate.index])
+            if slot >= 0 { sets[2 * map.words + slot >> 6] |= 1 << UInt64(slot & 63) }
+        }
+        guard probe(0, into: 0, within: 2) else { return }
+        let last = hashes.count - 1
+        guard last > 0 else { return assign(0, except: nil, 1, &matched) }
+        if probe(last, into: 1, within: 0) { assign(1, except: nil, hashes.count, &matched) }
+        narrow(0, last, 0, 1, next: 2, &matched)
+    }
+
+    /// Puts those of set `within` that hold block `block` into set `target`; false when there are none.
+    private mutating func probe(_ block: Int, into target: Int, within: Int) -> Bool {
+        let words = map.words
+        index.holders(of: hashes[block], into: &sets, at: target * words..<(target + 1) * words)
+        var any: UInt64 = 0
+        for word in 0..<words {
+            sets[target * words + word] &= sets[within * words + word]
+            any |= sets[target * words + word]
+        }
+        return any != 0
+    }
+
+    /// Those of set `a` (who hold block `low`) that are not in set `b` (who hold block `high`) end somewhere between.
+    private mutating func narrow(_ low: Int, _ high: Int, _ a: Int, _ b: Int, next: Int, _ matched: inout [Int32]) {
+        let words = map.words
+        guard (0..<words).contains(where: { sets[a * words + $0] & ~sets[b * words + $0] != 0 }) else { return }
+        guard high - low > 1 else { return assign(a, except: b, low + 1, &matched) }
+        let middle = (low + high) / 2
+        _ = probe(middle, into: next, within: a)
+        narrow(low, middle, a, next, next: next + 1, &matched)
+        narrow(middle, high, next, b, next: next + 1, &matched)
+    }
+
+    private func assign(_ set: Int, except other: Int?, _ blocks: Int, _ matched: inout [Int32]) {
+        for word in 0..<map.words {
+            var bits = sets[set * map.words + word]
+            if let other { bits &= ~sets[other * map.words + word] }
+            while bits != 0 {
+                let slot = word << 6 + bits.trailingZeroBitCount
+                matched[Int(map.indexOfSlot[slot])] = Int32(blocks)
+                bits &= bits - 1
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+package import Bytes
+package import Pool
+
+/// Decides where a request goes. Immutable; a new configuration makes a new one.
+package struct Scheduler: Sendable {
+    package let profiles: [SchedulingProfile]
+    package let handler: any ProfileHandler
+    /// Nil when no plugin asks how much of a prompt an endpoint holds.
+    package let prefixCache: ApproximatePrefixCache?
+    private let names: [String]
+
+    package init(
+        profiles: [SchedulingProfile],
+        handler: any ProfileHandler = SingleProfileHandler(),
+        prefixCache: ApproximatePrefixCache? = nil
+    ) {
+        self.profiles = profiles
+        self.handler = handler
+        self.prefixCache = prefixCache
+        names = profiles.map(\.name)
+    }
+
+    /// Chooses among `candidates`. Changes nothing: reserve the load, then call `record`, once the pick is final.
+    ///
+    /// The order of the candidates plays no part, but for which of equals the generator meets first.
+    package func schedule(
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        using generator: inout SeededGenerator
+    ) throws(SchedulingError) -> SchedulingResult {
+        guard !candidates.isEmpty else { throw .noEndpoints }
+        var request = request
+        if let prefixCache {
+            request.prefixMatches = prefixCache.match(request.prefix, candidates)
+        }
+        var cycle = SchedulingCycle(request: request, profiles: names)
+        // A handler asks for each profile at most once, so this ends.
+        while true {
+            let asked = handler.next(cycle).filter { profiles.indices.contains($0) && !cycle.ran.contains($0) }
+            if asked.isEmpty { break }
+            for index in asked {
+                cycle.results[index] = profiles[index].run(request, candidates, using: &generator)
+                cycle.ran.append(index)
+            }
+        }
+        let index = try handler.primary(cycle)
+        guard let primary = cycle.results[index] else { throw .noEndpoints }
+        return SchedulingResult(
+            primary: primary,
+            results: cycle.ran.compactMap { cycle.results[$0] },
+            prefixMatches: request.prefixMatches
+        )
+    }
+
+    /// Remembers that the request's prompt is now in the cache of every endpoint that was picked first.
+    package func record(_ request: SchedulingRequest, _ result: SchedulingResult) {
+        guard let prefixCache, !request.prefix.hashes.isEmpty else { return }
+        for profile in result.results {
+            let snapshot = profile.candidates.snapshot
+            prefixCache.record(request.prefix, snapshot, index: profile.candidates.list[profile.picked[0]].index)
+        }
+    }
+}
+
+package struct SchedulingResult: Sendable {
+    /// Where the request goes.
+    package let primary: ProfileResult
+    /// Every profile that ran and found an endpoint, in order; `primary` is one of them.
+    package let results: [ProfileResult]
+    /// How much of the prompt each endpoint was thought to hold; nil without a prefix cache.
+    package let prefixMatches: PrefixMatches?
+
+    package var endpoint: Endpoint { primary.endpoint }
+
+    /// Blocks of the prompt that the picked endpoint was thought to hold, and blocks in all.
+    package var predictedBlocks: (matched: Int, total: Int) {
+        guard let prefixMatches else { return (0, 0) }
+        let index = primary.candidates.list[primary.picked[0]].index
+        return (prefixMatches.blocks(at: index), prefixMatches.totalBlocks)
+    }
+}

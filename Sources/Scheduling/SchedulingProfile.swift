@@ -1,0 +1,115 @@
+package import Bytes
+package import Pool
+
+/// Filters, weighted scorers and a picker under one name.
+package struct SchedulingProfile: Sendable {
+    package struct WeightedScorer: Sendable {
+        /// The name of the plugin instance, as decision records show it.
+        package let name: String
+        package let weight: Float
+        package let scorer: any Scorer
+
+        package init(name: String, weight: Float, scorer: any Scorer) {
+            self.name = name
+            self.weight = weight
+            self.scorer = scorer
+        }
+    }
+
+    package struct NamedFilter: Sendable {
+        package let name: String
+        package let filter: any Filter
+
+        package init(name: String, filter: any Filter) {
+            self.name = name
+            self.filter = filter
+        }
+    }
+
+    package let name: String
+    package let filters: [NamedFilter]
+    package let scorers: [WeightedScorer]
+    package let picker: any Picker
+
+    package init(
+        name: String,
+        filters: [NamedFilter] = [],
+        scorers: [WeightedScorer],
+        picker: any Picker = MaxScorePicker()
+    ) {
+        self.name = name
+        self.filters = filters
+        self.scorers = scorers
+        self.picker = picker
+    }
+
+    /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody.
+    package func run(
+        _ request: SchedulingRequest,
+        _ offered: Candidates,
+        using generator: inout SeededGenerator
+    ) -> ProfileResult? {
+        var candidates = offered
+        for filter in filters where !candidates.isEmpty {
+            candidates = filter.filter.filter(request, candidates)
+        }
+        let count = candidates.count
+        guard count > 0 else { return nil }
+        var scores: [Float] = []
+        scores.reserveCapacity(count * scorers.count)
+        var totals = [Float](repeating: 0, count: count)
+        var row = [Float](repeating: 0, count: count)
+        for weighted in scorers {
+            for position in 0..<count { row[position] = 0 }
+            var span = row.mutableSpan
+            weighted.scorer.score(request, candidates, into: &span)
+            for position in 0..<count {
+                let score = Self.clamped(row[position])
+                row[position] = score
+                totals[position] += score * weighted.weight
+            }
+            scores.append(contentsOf: row)
+        }
+        let picked = picker.pick(totals, using: &generator)
+        guard !picked.isEmpty else { return nil }
+        return ProfileResult(profile: self, candidates: candidates, picked: picked, totals: totals, scores: scores)
+    }
+
+    /// To 0...1; NaN is 0.
+    @inline(__always)
+    private static func clamped(_ score: Float) -> Float {
+        score > 0 ? (score < 1 ? score : 1) : 0
+    }
+}
+
+/// What one profile decided, with all that a decision record shows of it.
+package struct ProfileResult: Sendable {
+    package let profile: SchedulingProfile
+    /// Whom the filters left; the positions below are theirs.
+    package let candidates: Candidates
+    /// Positions, the best first; never empty.
+    package let picked: [Int]
+    /// The weighted sum by position.
+    package let totals: [Float]
+    /// Clamped, unweighted scores: those of the first scorer by position, then those of the second…
+    package let scores: [Float]
+
+    init(profile: SchedulingProfile, candidates: Candidates, picked: [Int], totals: [Float], scores: [Float]) {
+        self.profile = profile
+        self.candidates = candidates
+        self.picked = picked
+        self.totals = totals
+        self.scores = scores
+    }
+
+    /// The best endpoint.
+    package var endpoint: Endpoint { candidates.endpoint(picked[0]) }
+
+    /// The picked endpoints, the best first.
+    package var endpoints: [Endpoint] { picked.map { candidates.endpoint($0) } }
+
+    /// What scorer `index` of the profile gave the candidate at `position`.
+    package func score(_ index: Int, at position: Int) -> Float {
+        scores[index * candidates.count + position]
+    }
+}

@@ -1,0 +1,59 @@
+/// What the scheduler knows of a request.
+package struct SchedulingRequest: Sendable {
+    /// The model that the client named, and the one that the request is sent on for (an adapter, a rewritten name).
+    package var model: String
+    package var targetModel: String
+    /// The prompt's blocks; empty when nobody needs them or the prompt is shorter than one block.
+    package var prefix: PromptBlocks
+    /// Tokens that the request is expected to cost.
+    package var estimatedTokens: Int
+    /// Looks up a header of the request by its lower-case name.
+    package var header: @Sendable (String) -> String?
+    /// How much of the prompt each endpoint holds; the scheduler fills it in before the profiles run.
+    package internal(set) var prefixMatches: PrefixMatches?
+
+    package init(
+        model: String,
+        targetModel: String,
+        prefix: PromptBlocks = PromptBlocks(),
+        estimatedTokens: Int = 0,
+        header: @escaping @Sendable (String) -> String? = { _ in nil }
+    ) {
+        self.model = model
+        self.targetModel = targetModel
+        self.prefix = prefix
+        self.estimatedTokens = estimatedTokens
+        self.header = header
+    }
+}
+
+/// The chained hashes of a prompt's blocks: each stands for its block and all before it.
+package struct PromptBlocks: Sendable, Equatable {
+    package var hashes: [UInt64]
+    /// Tokens that one block stands for.
+    package var blockTokens: Int
+
+    package init(hashes: [UInt64] = [], blockTokens: Int = 0) {
+        self.hashes = hashes
+        self.blockTokens = blockTokens
+    }
+}
+
+/// How many of a request's blocks each endpoint holds, counted from the first without a gap.
+package struct PrefixMatches: Sendable, Equatable {
+    package let totalBlocks: Int
+    package let blockTokens: Int
+    /// By the endpoint's index in the snapshot; 0 for endpoints that were not asked for.
+    package let matchedBlocks: [Int32]
+
+    package init(totalBlocks: Int, blockTokens: Int, matchedBlocks: [Int32]) {
+        self.totalBlocks = totalBlocks
+        self.blockTokens = blockTokens
+        self.matchedBlocks = matchedBlocks
+    }
+
+    /// The blocks that the endpoint at `index` of the snapshot holds.
+    package func blocks(at index: Int) -> Int {
+        index < matchedBlocks.count ? Int(matchedBlocks[index]) : 0
+    }
+}
