@@ -152,6 +152,71 @@ struct EnvoyHarnessTests {
     }
 }
 
+@Suite("The override-host configuration without Apus", .serialized)
+struct OverrideHostTests {
+    /// The shipped configuration without its external processor: the client sets the destination itself.
+    private func envoy(endpoints: [Int]) async throws -> EnvoyProcess {
+        var text = try EnvoyProcess.Configuration.overrideHost(externalProcessorPort: 9, endpointPorts: endpoints)
+            .text()
+        let start = try #require(text.firstRange(of: "          - name: envoy.filters.http.ext_proc"))
+        let end = try #require(text.firstRange(of: "          - name: envoy.filters.http.router"))
+        text.removeSubrange(start.lowerBound..<end.lowerBound)
+        return try await EnvoyProcess(.text(text))
+    }
+
+    private func server(_ name: String) throws -> RawServer {
+        try RawServer { connection in
+            while let request = try await connection.request() {
+                try await connection.respond(body: "\(name) \(request.body.utf8.count)")
+            }
+        }
+    }
+
+    private func request(to port: Int, bytes: Int = 10) -> HTTPRequest {
+        HTTPRequest(
+            "POST",
+            "/v1/completions",
+            headers: [("x-gateway-destination-endpoint", "127.0.0.1:\(port)")],
+            body: .fixed([UInt8](repeating: 32, count: bytes))
+        )
+    }
+
+    @Test("A request goes to the endpoint that was picked")
+    func pick() async throws {
+        let servers = try (0..<3).map { try server("\($0)") }
+        let envoy = try await envoy(endpoints: servers.map(\.port))
+        for index in [2, 0, 1, 1, 2, 0] {
+            #expect(try await envoy.client().send(request(to: servers[index].port)).text == "\(index) 10")
+        }
+    }
+
+    @Test("A request for an endpoint that is not there goes to another one, with its whole body")
+    func refused() async throws {
+        let live = try server("live")
+        let gone = try Socket.listen()
+        let deadPort = gone.port
+        // Once the listener is released, connections to its port are refused.
+        _ = consume gone
+        let envoy = try await envoy(endpoints: [deadPort, live.port])
+        for bytes in [10, 220_000, 5_000_000] {
+            #expect(try await envoy.client().send(request(to: deadPort, bytes: bytes)).text == "live \(bytes)")
+        }
+    }
+
+    @Test("A request whose endpoint breaks off before any byte of a response goes to another one")
+    func reset() async throws {
+        let live = try server("live")
+        let broken = try RawServer { connection in
+            _ = try await connection.request()
+            connection.socket.hangUp()
+        }
+        let envoy = try await envoy(endpoints: [broken.port, live.port])
+        for _ in 0..<5 {
+            #expect(try await envoy.client().send(request(to: broken.port)).text == "live 10")
+        }
+    }
+}
+
 @Suite("The harness with other programs")
 struct ChildProcessTests {
     @Test("Lines are awaited as they come, the end too")

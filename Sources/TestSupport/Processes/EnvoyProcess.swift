@@ -11,7 +11,8 @@ package final class EnvoyProcess: Sendable {
         /// A whole bootstrap file. Its listener and its admin have port 0.
         case text(String)
 
-        func text() throws -> String {
+        /// The bootstrap file, with the ports of the listener and the admin 0.
+        package func text() throws -> String {
             switch self {
             case .text(let text): text
             case .originalDestination(let port): try template("original-dst", externalProcessorPort: port)
