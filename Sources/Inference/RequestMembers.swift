@@ -38,6 +38,9 @@ package struct RequestMembers: Sendable {
         /// Whether a body that has the member twice is refused: servers disagree about which of two counts, and Apus must decide by the one
         /// that they use.
         package var mustBeUnique: Bool { rawValue <= Self.maxOutputTokens.rawValue }
+
+        /// Whether only a picker may set the member. A disaggregating configuration refuses a client's body that has one.
+        package var isPickersOwn: Bool { rawValue >= Self.kvTransferParams.rawValue }
     }
 
     /// The members that are there, each once: of several with one name, the last.

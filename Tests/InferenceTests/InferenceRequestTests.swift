@@ -150,4 +150,37 @@ import Testing
     func partialWithoutModel(body: String) {
         #expect(InferenceRequest.readPartial(buffer(body)) == nil)
     }
+
+    @Test("The members that only a picker may set are told apart, and found")
+    func pickersOwnMembers() throws {
+        let own: [(RequestMembers.Name, String)] = [
+            (.kvTransferParams, "kv_transfer_params"), (.ecTransferParams, "ec_transfer_params"),
+            (.bootstrapHost, "bootstrap_host"), (.bootstrapPort, "bootstrap_port"), (.bootstrapRoom, "bootstrap_room"),
+            (.disaggregatedParams, "disaggregated_params"),
+        ]
+        #expect(RequestMembers.Name.allCases.filter(\.isPickersOwn) == own.map(\.0))
+        for (name, text) in own {
+            let request = try read(#"{"model":"m","\#(text)":null,"prompt":"p"}"#)
+            #expect(request.members.present.contains { $0.name == name && $0.name.isPickersOwn })
+        }
+    }
+
+    @Test("Every name is found as it is on the wire", arguments: RequestMembers.Name.allCases)
+    func names(name: RequestMembers.Name) throws {
+        let body = #"{"first":0,"\#(name.text)":[1,"a",{"b":2}],"last":{}}"#
+        let found = try RequestMembersProbe.read(body, name)
+        #expect(found.map { text(body, $0.valueRange) } == #"[1,"a",{"b":2}]"#)
+        #expect(found?.elementCount == 3)
+        #expect(found?.numberCount == 2)
+        #expect(found?.stringCount == 1)
+    }
+}
+
+/// Finds one member by the name on the wire, with a reader of its own.
+private enum RequestMembersProbe {
+    static let reader = JSONReader(names: RequestMembers.Name.allCases.map(\.text))
+
+    static func read(_ body: String, _ name: RequestMembers.Name) throws -> JSONMember? {
+        try reader.read(buffer(body).bytes) { $0[Int(name.rawValue)] }
+    }
 }
