@@ -12,6 +12,7 @@ struct MetricsPageLayout {
     }
 
     private let facts: Facts
+    private let modelLabel: String
     private let engineLabels: String
     private let createdText: String
     private var page = MetricsPage()
@@ -32,7 +33,8 @@ struct MetricsPageLayout {
 
     private init(_ facts: Facts) {
         self.facts = facts
-        engineLabels = "engine=\"0\",model_name=\"\(facts.model)\""
+        modelLabel = "model_name=\"\(facts.model.escapedAsLabel)\""
+        engineLabels = "engine=\"0\"," + modelLabel
         createdText = sampleText(facts.started)
     }
 
@@ -86,7 +88,7 @@ struct MetricsPageLayout {
 
     private mutating func histogram(_ name: String, _ help: String, _ histogram: HistogramName) {
         head(name, "histogram", help)
-        series(name, histogram, before: "engine=\"0\"", after: "model_name=\"\(facts.model)\"")
+        series(name, histogram, before: "engine=\"0\"", after: modelLabel)
         created(name, help, [engineLabels])
     }
 
@@ -196,13 +198,13 @@ struct MetricsPageLayout {
         counter(
             "vllm:request_success",
             "Requests that were served to their end.",
-            reasons.map { ("engine=\"0\",finished_reason=\"\($0.0)\",model_name=\"\(facts.model)\"", $0.1) }
+            reasons.map { ("engine=\"0\",finished_reason=\"\($0.0)\",\(modelLabel)", $0.1) }
         )
         counter(
             "vllm:admission_rejections",
             "Requests that were turned away by a limit of the queue, by reason.",
             [("max_num_queued_reqs", MetricsPage.Slot.rejected), ("max_num_queued_tokens", nil)].map {
-                ("model_name=\"\(facts.model)\",reason=\"\($0.0)\"", $0.1)
+                ("\(modelLabel),reason=\"\($0.0)\"", $0.1)
             }
         )
     }

@@ -237,8 +237,13 @@ extension SimulatedServer {
         if let cut = state.live.faults.cutAfterTokens, active.usage.completionTokens >= cut,
             case .stream(let stream) = active.sink
         {
-            // Its client counts as gone: the connection's end makes the engine abort it.
             stream.abort()
+            state.engine.abort(event.id, at: event.time)
+            state.log.change(active.logNumber) { entry in
+                entry.status = "cut"
+                entry.completionTokens = active.usage.completionTokens
+            }
+            return
         }
         state.active[event.id] = active
     }
