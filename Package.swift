@@ -82,7 +82,9 @@ let package = Package(
         library("HTTPServer", ["CMicroHTTPD"]),
         library(
             "EndpointPicker",
-            ["Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry"]
+            [
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry",
+            ]
         ),
         library("EngineSimulation", ["Bytes"]),
 
@@ -114,7 +116,7 @@ let package = Package(
         tests("EngineSimulation", ["Bytes"]),
         tests(
             "EndpointPicker",
-            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry", "RPC"]
+            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
     ],

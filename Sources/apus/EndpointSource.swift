@@ -36,7 +36,7 @@ final class EndpointSource: Sendable {
             }
         case (true, let settings?):
             do {
-                file = try FileDiscovery(path: settings.path, watchFile: settings.watchFile, namespace: namespace) { event in
+                file = try FileDiscovery(settings, namespace: namespace) { event in
                     switch event {
                     case .endpoints(let endpoints):
                         pool.replaceEndpoints(endpoints)

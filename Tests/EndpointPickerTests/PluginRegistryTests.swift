@@ -1,4 +1,5 @@
 import Configuration
+import Discovery
 import Scheduling
 import Testing
 

@@ -1,4 +1,5 @@
 internal import Configuration
+internal import Discovery
 
 extension PluginRegistry {
     static let dataLayerPlugins: [String: Factory] = [

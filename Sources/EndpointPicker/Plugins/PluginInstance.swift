@@ -1,4 +1,5 @@
 internal import Configuration
+internal import Discovery
 internal import Scheduling
 
 /// What a plugin type makes of its parameters.
@@ -66,15 +67,4 @@ package struct MetricsExtractorSettings: Sendable, Equatable {
     package var defaultEngine = "vllm"
 
     package init() {}
-}
-
-/// `file-discovery`: the file that lists the endpoints.
-package struct FileDiscoverySettings: Sendable, Equatable {
-    package var path: String
-    package var watchFile: Bool
-
-    package init(path: String, watchFile: Bool = false) {
-        self.path = path
-        self.watchFile = watchFile
-    }
 }

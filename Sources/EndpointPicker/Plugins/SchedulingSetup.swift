@@ -1,4 +1,5 @@
 package import Configuration
+package import Discovery
 package import Scheduling
 
 /// All that a configuration decides, ready for use.

@@ -1,4 +1,5 @@
 internal import Configuration
+internal import Discovery
 
 /// What is wired beside the scheduler.
 extension SetupAssembler {
