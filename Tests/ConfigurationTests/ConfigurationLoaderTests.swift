@@ -231,6 +231,16 @@ struct ConfigurationLoaderTests {
         #expect(ConfigurationLoader.load(text: bytes, file: "f").configuration == nil)
     }
 
+    @Test("Lists have a limit, so that a large file takes no longer than its size")
+    func longLists() {
+        let plugins = (0..<20_000).map { "- type: t\($0)\n" }.joined()
+        let profiles = (0..<10_000).map { "- {name: p\($0), plgins: 1}\n" }.joined()
+        let (configuration, said) = load("plugins:\n\(plugins)schedulingProfiles:\n\(profiles)")
+        #expect(configuration == nil)
+        #expect(said.first == #"f:4:1: error: key "plugins" has 20000 elements; at most 1000 are allowed"#)
+        #expect(said.count == Diagnostics.limit + 1)
+    }
+
     @Test("An alias may stand for what was said before")
     func alias() {
         let (configuration, said) = load(
