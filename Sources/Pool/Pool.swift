@@ -23,8 +23,9 @@ package final class Pool: Sendable {
         var endpoint: Endpoint
         var metrics = EndpointMetrics()
         var scrape = ScrapeStatus()
-        /// The last reservation that the newest page can know, until that page is published.
-        var unpublishedMark: UInt64?
+        /// The last reservation that the newest page can know, and whether that page waits to be published.
+        var mark: UInt64 = 0
+        var hasUnpublishedMark = false
     }
 
     private struct State {
@@ -126,7 +127,8 @@ package final class Pool: Sendable {
                 record.scrape.reachable = true
                 record.scrape.suspectedAt = nil
             }
-            record.unpublishedMark = mark.reservation
+            record.mark = mark.reservation
+            record.hasUnpublishedMark = true
         }
     }
 
@@ -164,14 +166,14 @@ package final class Pool: Sendable {
             endpoints: state.records.map(\.endpoint),
             metrics: state.records.map(\.metrics),
             scrapes: state.records.map(\.scrape),
+            marks: state.records.map(\.mark),
             membership: state.membership
         )
         published.withLock { $0 = snapshot }
         // After the swap: for a moment a request may count twice, but never not at all.
-        for index in state.records.indices {
-            guard let mark = state.records[index].unpublishedMark else { continue }
-            state.records[index].unpublishedMark = nil
-            state.records[index].endpoint.load.seen(upTo: mark)
+        for index in state.records.indices where state.records[index].hasUnpublishedMark {
+            state.records[index].hasUnpublishedMark = false
+            state.records[index].endpoint.load.seen(upTo: state.records[index].mark)
         }
     }
 
