@@ -209,6 +209,7 @@ package final class Pool: Sendable {
     /// read: then nil, and the decision should be made again.
     package func reserve(_ candidates: Candidates, _ position: Int, tokens: Int) -> Reservation? {
         let endpoint = candidates.endpoint(position)
+        let tokens = Self.bounded(tokens)
         let expected = candidates.list[position].latestReservation
         guard let number = endpoint.load.add(tokens: tokens, ifLatestIs: expected) else { return nil }
         return Reservation(endpoint: endpoint, tokens: tokens, number: number)
@@ -216,6 +217,12 @@ package final class Pool: Sendable {
 
     /// Reserves a request's load whatever else was sent there.
     package func reserve(_ endpoint: Endpoint, tokens: Int) -> Reservation {
-        Reservation(endpoint: endpoint, tokens: tokens, number: endpoint.load.add(tokens: tokens))
+        let tokens = Self.bounded(tokens)
+        return Reservation(endpoint: endpoint, tokens: tokens, number: endpoint.load.add(tokens: tokens))
+    }
+
+    /// An estimate may come from a number that a client wrote: sums of what is reserved must fit an Int whatever it is.
+    private static func bounded(_ tokens: Int) -> Int {
+        min(max(0, tokens), 1 << 40)
     }
 }
