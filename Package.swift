@@ -112,6 +112,7 @@ let package = Package(
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
         tests("EngineSimulation", ["Bytes"]),
+        .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry", "RPC"]

@@ -39,7 +39,7 @@ extension SimulatedServer {
         if let cut = state.live.faults.cutAfterTokens, active.usage.completionTokens >= cut,
             case .stream(let stream) = active.sink
         {
-            stream.abort()
+            stream.cut()
             state.engine.abort(event.id, at: event.time)
             state.log.change(active.logNumber) { entry in
                 entry.status = "cut"
