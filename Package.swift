@@ -114,6 +114,7 @@ let package = Package(
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
         tests("EngineSimulation", ["Bytes"]),
+        .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
