@@ -1,11 +1,11 @@
 import Glibc
 
-/// A program that runs beside the benchmark, its output in a temporary file. It ends with the object, and also when the
+/// A program that runs beside the benchmark, its output in a nameless temporary file. It ends with the object, and also when the
 /// benchmark is killed.
 final class ChildProcess {
     let pid: pid_t
     private let name: String
-    private let outputPath: String
+    private let descriptor: Int32
 
     /// Starts `path` with `arguments`. Must be called on the main thread: the kernel ends the child with the thread that
     /// started it.
@@ -13,10 +13,8 @@ final class ChildProcess {
         var template = Array("/tmp/apus-bench-XXXXXX".utf8CString)
         let descriptor = template.withUnsafeMutableBufferPointer { $0.baseAddress.map { mkstemp($0) } ?? -1 }
         guard descriptor >= 0 else { throw BenchError("cannot make a temporary file") }
-        defer { close(descriptor) }
-        let outputPath = template.withUnsafeBufferPointer {
-            String(decoding: $0.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        }
+        // Its name is not needed, and so cannot be left behind.
+        _ = template.withUnsafeBufferPointer { $0.baseAddress.map { unlink($0) } }
 
         // setpriv asks for the death signal and becomes the program: same process, same number.
         let guardian = "/usr/bin/setpriv"
@@ -38,12 +36,12 @@ final class ChildProcess {
         var child: pid_t = 0
         let code = posix_spawn(&child, words[0], &actions, nil, strings, environ)
         guard code == 0 else {
-            unlink(outputPath)
+            close(descriptor)
             throw BenchError("cannot start \(path): \(String(cString: strerror(code)))")
         }
         pid = child
         name = path.split(separator: "/").last.map { String($0) } ?? path
-        self.outputPath = outputPath
+        self.descriptor = descriptor
     }
 
     deinit {
@@ -55,10 +53,16 @@ final class ChildProcess {
             usleep(10_000)
             waited += 1
         }
-        unlink(outputPath)
+        close(descriptor)
     }
 
-    var output: String { readFile(outputPath) ?? "" }
+    /// The first megabyte of what it said.
+    var output: String {
+        let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 20) { buffer, count in
+            count = max(0, pread(descriptor, buffer.baseAddress, buffer.count, 0))
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
 
     /// What follows `marker` on `count` lines of the output, each up to the next space; waits for them for ten seconds.
     func wait(for marker: String, count: Int = 1) throws -> [String] {
