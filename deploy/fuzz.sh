@@ -29,10 +29,11 @@ for target in "${targets[@]}"; do
         exit 2
     fi
     echo "== $target: build"
+    # SwiftPM passes each sanitizer as an option of its own, in any order, and of several the compiler heeds the last: hence the second form.
     swift build -c release --package-path "$package" --scratch-path "$build" --product "$target" \
-        --sanitize=fuzzer --sanitize=address
+        --sanitize=fuzzer --sanitize=address -Xswiftc -sanitize=fuzzer,address
     program="$(swift build -c release --package-path "$package" --scratch-path "$build" \
-        --sanitize=fuzzer --sanitize=address --show-bin-path)/$target"
+        --show-bin-path)/$target"
 
     arguments=(-max_total_time="$seconds" -max_len=8192 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1)
     dictionary="$package/Corpus/$target.dict"

@@ -19,14 +19,19 @@ func cLibrary(_ name: String, links: [String]) -> Target {
     .target(name: name, linkerSettings: links.map { .linkedLibrary($0) })
 }
 
-func library(_ name: String, _ dependencies: [String]) -> Target {
-    .target(name: name, dependencies: dependencies.map { .byName(name: $0) }, swiftSettings: swiftSettings)
+func library(_ name: String, _ dependencies: [String], path: String? = nil) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies.map { .byName(name: $0) },
+        path: path,
+        swiftSettings: swiftSettings
+    )
 }
 
 func fuzz(_ name: String, _ dependencies: [String]) -> Target {
     .executableTarget(
         name: name,
-        dependencies: dependencies.map { .byName(name: $0) },
+        dependencies: (dependencies + ["FuzzSupport"]).map { .byName(name: $0) },
         path: "Targets/" + name,
         swiftSettings: swiftSettings + [.unsafeFlags(["-parse-as-library"])]
     )
@@ -37,10 +42,22 @@ let package = Package(
     targets: [
         cLibrary("CXXHash", links: ["xxhash"]),
         cLibrary("CSimdJSON", links: ["simdjson"]),
+        cLibrary("CEnvoyAPI", links: ["protobuf-c"]),
+        cLibrary("CCurl", links: ["curl"]),
+        cLibrary("CYAML", links: ["yaml"]),
         library("Bytes", ["CXXHash"]),
         library("Inference", ["Bytes", "CSimdJSON"]),
+        library("ExtProc", ["CEnvoyAPI", "Bytes"]),
+        library("Pool", ["Bytes"]),
+        library("SubRequests", ["CCurl", "Bytes"]),
+        library("Scraping", ["Pool", "SubRequests", "Bytes"]),
+        library("Configuration", ["CYAML"]),
+        library("FuzzSupport", [], path: "Targets/FuzzSupport"),
         .target(name: "CReference", path: "Targets/CReference", linkerSettings: [.linkedLibrary("simdjson")]),
         fuzz("fuzz-json", ["Bytes", "Inference", "CReference"]),
+        fuzz("fuzz-frames", ["Bytes", "ExtProc"]),
+        fuzz("fuzz-prometheus", ["Bytes", "Pool", "Scraping"]),
+        fuzz("fuzz-yaml", ["Configuration"]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,5 +1,5 @@
 import Bytes
-import CReference
+import FuzzSupport
 import Inference
 
 /// The first four bytes seed the choices (splits, edits), the rest is the document.
@@ -13,10 +13,6 @@ func fuzzJSON(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     checkUsage(document, &generator)
     checkRestorer(document, &generator)
     return 0
-}
-
-func check(_ condition: Bool, _ message: @autoclosure () -> String, line: Int = #line) {
-    if !condition { fatalError("line \(line): \(message())") }
 }
 
 /// The document in up to four pieces; some may be empty.

@@ -1,5 +1,6 @@
 import Bytes
 import CReference
+import FuzzSupport
 import Inference
 
 /// Reading agrees with simdjson's own parser; edited bodies read back as what the edits say; nothing else changes.

@@ -1,4 +1,5 @@
 import Bytes
+import FuzzSupport
 import Inference
 
 /// What a reader finds does not depend on how the bytes are split.
