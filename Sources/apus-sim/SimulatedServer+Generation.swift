@@ -33,8 +33,8 @@ extension SimulatedServer {
     private func hang(_ state: inout State, _ logNumber: Int) -> HTTPReply {
         state.log.change(logNumber) { $0.status = "hanging" }
         let reply = HTTPLaterReply()
-        reply.onDisconnect { [weak self] in
-            self?.state.withLock { $0.log.change(logNumber) { $0.status = "aborted" } }
+        reply.onDisconnect {
+            self.state.withLock { $0.log.change(logNumber) { $0.status = "aborted" } }
         }
         return .later(reply)
     }
@@ -156,11 +156,11 @@ extension SimulatedServer {
     private func sink(_ request: GenerationRequest, _ id: EngineRequestID) -> ActiveRequest.Sink {
         if request.isStream, request.api != .embeddings {
             let stream = HTTPBodyStream()
-            stream.onDisconnect { [weak self] in self?.clientLeft(id) }
+            stream.onDisconnect { self.clientLeft(id) }
             return .stream(stream)
         }
         let reply = HTTPLaterReply()
-        reply.onDisconnect { [weak self] in self?.clientLeft(id) }
+        reply.onDisconnect { self.clientLeft(id) }
         return .whole(reply)
     }
 

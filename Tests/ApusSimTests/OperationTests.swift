@@ -156,7 +156,10 @@ struct OperationTests {
         _ = try await simulator.post("/admin/config", "{\"metrics-status\":500,\"health-status\":503,\"drop\":true}")
         #expect(try await simulator.get("/metrics").status == 500)
         #expect(try await simulator.get("/health").status == 503)
-        await #expect(throws: (any Error).self) { try await simulator.post("/v1/completions", body) }
+        // On a connection of its own: the client would try again what fails on a used one.
+        let fresh = URLSession(configuration: .ephemeral)
+        let dropped = try simulator.request("/v1/completions", body: Data(body.utf8))
+        await #expect(throws: (any Error).self) { try await fresh.data(for: dropped) }
         _ = try await simulator.post("/admin/config", "{\"drop\":false,\"hang\":true}")
         let hanging = try simulator.request("/v1/completions", body: Data(body.utf8))
         let task = Task { _ = try await URLSession.shared.data(for: hanging) }
