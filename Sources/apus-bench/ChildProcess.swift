@@ -13,6 +13,7 @@ final class ChildProcess {
         var template = Array("/tmp/apus-bench-XXXXXX".utf8CString)
         let descriptor = template.withUnsafeMutableBufferPointer { $0.baseAddress.map { mkstemp($0) } ?? -1 }
         guard descriptor >= 0 else { throw BenchError("cannot make a temporary file") }
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         // Its name is not needed, and so cannot be left behind.
         _ = template.withUnsafeBufferPointer { $0.baseAddress.map { unlink($0) } }
 

@@ -83,7 +83,7 @@ enum FloorCommand {
             withApus && options.endpoints == nil
             ? try ChildProcess(
                 options.sim,
-                ["--count", "\(options.endpointCount)", "--port", "0"] + options.simArguments
+                ["--count", "\(options.endpointCount)", "--port", "0", "--model", Frames.model] + options.simArguments
             ) : nil
         defer { keep(simulation) }
         let endpoints =
@@ -139,6 +139,8 @@ final class Contender {
         var pickP99Milliseconds = 0.0
         var requestsPerSecond = 0.0
         var clientCPUMicroseconds = 0.0
+        /// By thread name, per request.
+        var threads: [String: (cpuMicroseconds: Double, contextSwitches: Double)] = [:]
     }
 
     let name: String
@@ -177,12 +179,25 @@ final class Contender {
                 clientCPUMicroseconds: Double(result.cpuNanoseconds) / 1000 / count
             )
         )
+        for (name, share) in after.shares {
+            let earlier = before.shares[name] ?? ProcessUsage.Share()
+            rounds[rounds.count - 1].threads[name] = (
+                Double(share.cpuNanoseconds - earlier.cpuNanoseconds) / 1000 / count,
+                Double(share.contextSwitches - earlier.contextSwitches) / count
+            )
+        }
         residentBytes = after.residentBytes
         failures.merge(result.failures, uniquingKeysWith: +)
     }
 
     func spread(_ value: KeyPath<Round, Double>) -> Spread {
         Spread(rounds.map { $0[keyPath: value] })
+    }
+
+    /// The names of threads that used anything worth a line.
+    var threadNames: [String] {
+        Set(rounds.flatMap { $0.threads.filter { $1.cpuMicroseconds >= 0.1 || $1.contextSwitches >= 0.01 }.keys })
+            .sorted()
     }
 
     var lastRound: String {

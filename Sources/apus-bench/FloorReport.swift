@@ -39,6 +39,15 @@ enum FloorReport {
                 text += "\(contender.name): \(count) × \(failure)\n"
             }
         }
+        text += "\nby thread: CPU µs/request, context switches/request\n"
+        for contender in contenders {
+            for name in contender.threadNames {
+                let cpu = Spread(contender.rounds.map { $0.threads[name]?.cpuMicroseconds ?? 0 }).median
+                let switches = Spread(contender.rounds.map { $0.threads[name]?.contextSwitches ?? 0 }).median
+                text += "\(contender.name) \(name)".padded(to: 26) + cpu.fixed(1).padded(to: 10)
+                text += switches.fixed(3).padded(to: 10) + "\n"
+            }
+        }
         if let ratio = ratio(contenders) { text += "\napus/bare CPU: \(ratio.fixed(2))\n" }
         return text
     }

@@ -6,6 +6,8 @@ struct Frames {
     /// The headers, and the whole body with end_of_stream.
     let response: [[UInt8]]
 
+    /// The model that the requests ask for.
+    static let model = "food-review"
     static let method = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
     /// Fields of ProcessingRequest's oneof.
@@ -108,7 +110,7 @@ struct Frames {
     }
 
     private static func requestBody(family: Int, byteCount: Int) -> [UInt8] {
-        let head = #"{"model":"food-review","max_tokens":64,"temperature":0.7,"stream":false,"prompt":""#
+        let head = #"{"model":"\#(model)","max_tokens":64,"temperature":0.7,"stream":false,"prompt":""#
         let tail = #""}"#
         let words = ["request", "prompt", "answer", "model", "server", "token", "cache", "batch", "\(family)"]
         var text = "You are a helpful assistant that answers briefly and names its sources. "

@@ -3,33 +3,44 @@ import Glibc
 
 /// What a process has used since its start, from /proc.
 struct ProcessUsage {
-    /// CPU of the living threads, in nanoseconds (schedstat), which unlike `stat` does not count in ticks of 10 ms.
-    let cpuNanoseconds: Int
-    /// Voluntary and involuntary context switches of the living threads.
-    let contextSwitches: Int
+    /// What the threads of one name have used together.
+    struct Share {
+        /// From schedstat, which unlike `stat` does not count in ticks of 10 ms.
+        var cpuNanoseconds = 0
+        /// Voluntary and involuntary.
+        var contextSwitches = 0
+    }
+
+    /// By thread name; living threads only.
+    let shares: [String: Share]
+    var cpuNanoseconds: Int { shares.values.reduce(0) { $0 + $1.cpuNanoseconds } }
+    var contextSwitches: Int { shares.values.reduce(0) { $0 + $1.contextSwitches } }
     let threads: Int
     let residentBytes: Int
 
     init(pid: pid_t) throws {
         let directory = "/proc/\(pid)"
-        var cpu = 0
-        var switches = 0
+        var shares: [String: Share] = [:]
         let tasks = entries(of: directory + "/task")
         guard !tasks.isEmpty else { throw BenchError("there is no process \(pid)") }
         for task in tasks {
             // A thread may end while we look.
+            let name =
+                readFile("\(directory)/task/\(task)/comm")?.split(separator: "\n").first.map { String($0) } ?? "?"
+            var share = Share()
             if let text = readFile("\(directory)/task/\(task)/schedstat"), let first = text.split(separator: " ").first
             {
-                cpu += Int(first) ?? 0
+                share.cpuNanoseconds = Int(first) ?? 0
             }
             for line in (readFile("\(directory)/task/\(task)/status") ?? "").split(separator: "\n")
             where line.hasPrefix("voluntary_ctxt_switches:") || line.hasPrefix("nonvoluntary_ctxt_switches:") {
-                switches += line.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? 0
+                share.contextSwitches += line.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? 0
             }
+            shares[name, default: Share()].cpuNanoseconds += share.cpuNanoseconds
+            shares[name, default: Share()].contextSwitches += share.contextSwitches
         }
         let pages = readFile(directory + "/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-        cpuNanoseconds = cpu
-        contextSwitches = switches
+        self.shares = shares
         threads = tasks.count
         residentBytes = (pages ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
