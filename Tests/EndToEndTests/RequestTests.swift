@@ -111,7 +111,7 @@ struct PassageTests {
             body: .chunked(pieces, trailers: [("x-end", "yes")])
         )
         let (id, response) = try await deployment.send(request)
-        #expect(response.status == 200)
+        #expect(response.status == 200, "\(response.text)")
         #expect(try await deployment.arrival(id).request["body_xxh3"].string == Self.hash(body))
     }
 
