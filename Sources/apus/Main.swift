@@ -35,7 +35,6 @@ enum Main {
         } catch {
             fail("\(error)", status: 2)
         }
-        // Before any thread starts, so that every thread has the signals blocked.
         let signals = EndingSignals.receive()
         Descriptors.raiseLimit()
         do {

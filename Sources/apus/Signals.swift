@@ -2,12 +2,20 @@ internal import Glibc
 private import Synchronization
 
 /// The signals that end the service: counted, and the first one awaited.
+///
+/// They are taken by a handler. Waiting for blocked ones would not do: once the main thread is handed over to libdispatch, it lets all signals
+/// through, whatever was blocked before.
 final class EndingSignals: Sendable {
+    /// Where the handler, which may do little more than that, writes a byte for each signal.
+    private static let handlerEnd = Atomic<Int32>(-1)
+
+    private let readerEnd: Int32
     private let count = Atomic<Int>(0)
     private let first: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
 
-    private init() {
+    private init(readerEnd: Int32) {
+        self.readerEnd = readerEnd
         (first, continuation) = AsyncStream.makeStream(of: Void.self)
     }
 
@@ -19,15 +27,24 @@ final class EndingSignals: Sendable {
         for await _ in first { return }
     }
 
-    /// Blocks the signals in this thread and all that it starts, and reads them on a thread of its own. To be called before any other thread
-    /// starts: one that does not block them would be ended by them.
+    /// Takes the signals from now on. To be called once.
     ///
     /// SIGPIPE is ignored: a peer that hangs up is an error of a write, not ours.
     static func receive() -> EndingSignals {
-        var set = ending
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        var ends: [Int32] = [-1, -1]
+        pipe(&ends)
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        handlerEnd.store(ends[1], ordering: .releasing)
         signal(SIGPIPE, SIG_IGN)
-        let signals = EndingSignals()
+        for number in [SIGTERM, SIGINT] {
+            signal(number) { _ in
+                let error = errno
+                var one: UInt8 = 1
+                write(EndingSignals.handlerEnd.load(ordering: .acquiring), &one, 1)
+                errno = error
+            }
+        }
+        let signals = EndingSignals(readerEnd: ends[0])
         var thread = pthread_t()
         // The thread lives as long as the process, and so does what it holds.
         let argument = Unmanaged.passRetained(signals).toOpaque()
@@ -36,13 +53,7 @@ final class EndingSignals: Sendable {
             nil,
             { argument in
                 guard let argument else { return nil }
-                let signals = Unmanaged<EndingSignals>.fromOpaque(argument).takeUnretainedValue()
-                var set = EndingSignals.ending
-                var number: Int32 = 0
-                while sigwait(&set, &number) == 0 {
-                    signals.count.add(1, ordering: .relaxed)
-                    signals.continuation.yield()
-                }
+                Unmanaged<EndingSignals>.fromOpaque(argument).takeUnretainedValue().readArrivals()
                 return nil
             },
             argument
@@ -50,12 +61,17 @@ final class EndingSignals: Sendable {
         return signals
     }
 
-    private static var ending: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGTERM)
-        sigaddset(&set, SIGINT)
-        return set
+    private func readArrivals() {
+        var byte: UInt8 = 0
+        while true {
+            let result = read(readerEnd, &byte, 1)
+            if result == 1 {
+                count.add(1, ordering: .relaxed)
+                continuation.yield()
+            } else if result == 0 || errno != EINTR {
+                return
+            }
+        }
     }
 }
 
