@@ -9,9 +9,8 @@ import Synchronization
 /// it in `runQueue`, and it runs on this thread when the event has been handled: no lock, no system call, no context
 /// switch. A job that comes from another thread is put in a locked queue and announced by the doorbell.
 ///
-/// A queue must not be shut down before its last batch was started (core aborts the process). So the poller counts its
-/// users, who are the server and every call from its request to its release, and shuts the queue down when the last has
-/// gone.
+/// A queue must not be shut down before its last batch was started (core aborts the process): `Pollers` closes it when the
+/// last server has gone, and the doorbell is silent from then on.
 package final class Poller: TaskExecutor, @unchecked Sendable {
     // Sendable: `runQueue` and `next` are touched by the poller's thread alone; everything else is constant, atomic or
     // behind `foreign`'s lock; the thread functions of core are safe to call from anywhere.
@@ -21,14 +20,13 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
         var jobs: [UnownedJob] = []
         /// A ring was posted and its event has not come yet: one is enough for any number of jobs.
         var isRinging = false
-        /// The last user has gone: no ring may be posted any more.
+        /// The queue is or will be shut down: no ring may be posted any more.
         var isClosed = false
     }
 
     let queue: OpaquePointer
     private let doorbell: OpaquePointer
     private let foreign = Lock(Foreign())
-    private let users = Atomic<Int>(1)
     /// `pthread_self` of the poller's thread while it runs, else 0.
     private let threadID = Atomic<UInt>(0)
     private var runQueue: [UnownedJob] = []
@@ -53,7 +51,7 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
         }
     }
 
-    /// Empties a queue whose thread never started, after its last user has gone.
+    /// Empties a closed queue whose thread never started.
     func drainWithoutThread() {
         run()
     }
@@ -85,36 +83,22 @@ package final class Poller: TaskExecutor, @unchecked Sendable {
 
     private func handle(_ tag: UnsafeMutableRawPointer, success: Bool) {
         let (object, kind) = Tag.split(tag)
-        if kind == .request { acquireUser() }
         switch kind {
         case .doorbell:
             takeForeignJobs(answeringBell: true)
         case .shutdown:
-            Unmanaged<Server>.fromOpaque(object)._withUnsafeGuaranteedRef { $0.coreHasShutDown() }
+            Unmanaged<Server>.fromOpaque(object).takeUnretainedValue().coreHasShutDown()
         default:
             // Retained here, for the call may release itself in the course.
             Unmanaged<ServerCall>.fromOpaque(object).takeUnretainedValue().complete(kind, success: success)
         }
     }
 
-    // MARK: Users
+    // MARK: End
 
-    /// Counts one more user. Only whoever is a user already may call this.
-    ///
-    /// What the calling thread has written so far is visible to who calls `acquireUser`. Core orders the two as well, but
-    /// ThreadSanitizer cannot see into core.
-    func retainQueue() {
-        users.wrappingAdd(1, ordering: .releasing)
-    }
-
-    /// To be called when a user's first event has come, before its memory is read.
-    private func acquireUser() {
-        _ = users.load(ordering: .acquiring)
-    }
-
-    /// A user has gone. It must not start a batch on this queue afterwards.
-    func releaseQueue() {
-        guard users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+    /// Shuts the queue down, now or when the last ring has been answered; the thread then ends. To be called once, when
+    /// nobody will start an operation on the queue any more.
+    func close() {
         let mayShutDown = foreign.withLock { foreign in
             foreign.isClosed = true
             return !foreign.isRinging

@@ -1,6 +1,5 @@
 import Bytes
 import CGRPC
-import Glibc
 import Synchronization
 
 /// A gRPC server over core: listens, hands every call to the handler of its method, and shuts down in order.
@@ -11,24 +10,23 @@ import Synchronization
 /// for `requestsPerPoller` calls in advance and for one more with each arrival, and streams over the cap are answered,
 /// not left waiting.
 package final class Server: @unchecked Sendable {
-    // Sendable: `core` is safe to call from any thread; `threads` is written by `init` and read by the one teardown; the
-    // rest is constant, atomic or behind `state`'s lock.
+    // Sendable: `core` is safe to call from any thread; the rest is constant, atomic or behind `state`'s lock.
 
     private struct State: ~Copyable {
         enum Phase { case running, draining, stopped, destroyed }
 
         var phase = Phase.running
-        var runningPollers = 0
         var waiters: [UnsafeContinuation<Void, Never>] = []
     }
 
     let core: OpaquePointer
     private let routes: [(path: [UInt8], handler: Handler)]
     private let maxConcurrentStreams: Int
-    private let requestsPerPoller: Int
-    private let pollers: [Poller]
-    private var threads: [pthread_t] = []
+    private let pollers: Pollers
+    private let ownsPollers: Bool
     private let streams = Atomic<Int>(0)
+    /// Whose events have still to come: the server's own shutdown, and every call from its request to its release.
+    private let users = Atomic<Int>(1)
     private let state = Lock(State())
 
     /// The port that was really bound.
@@ -43,17 +41,32 @@ package final class Server: @unchecked Sendable {
 
     /// Binds and starts to serve. `services` maps a full method path to its handler; other methods are UNIMPLEMENTED.
     ///
+    /// Without `pollers` the server starts `configuration.pollers` of its own and ends them with its shutdown; where one
+    /// process has several servers they should share theirs (see `Pollers`).
+    ///
     /// Throws `unavailable`, naming address and port, when they cannot be bound.
-    package init(configuration: ServerConfiguration, services: [String: Handler]) throws(RPCError) {
+    package init(
+        configuration: ServerConfiguration,
+        services: [String: Handler],
+        pollers shared: Pollers? = nil
+    ) throws(RPCError) {
         grpc_init()
         routes = services.map { (path: Array($0.key.utf8), handler: $0.value) }
         maxConcurrentStreams = configuration.maxConcurrentStreams
-        requestsPerPoller = max(1, configuration.requestsPerPoller)
+        ownsPollers = shared == nil
+        do throws(RPCError) {
+            pollers = if let shared { shared } else { try Pollers(count: configuration.pollers) }
+            guard pollers.addServer() else {
+                throw RPCError(code: .failedPrecondition, message: "the pollers are shutting down")
+            }
+        } catch {
+            grpc_shutdown_blocking()
+            throw error
+        }
 
         var arguments = ChannelArguments(configuration)
         core = arguments.withUnsafePointer { grpc_server_create($0, nil) }
-        pollers = (0..<max(1, configuration.pollers)).map { _ in Poller() }
-        for poller in pollers {
+        for poller in pollers.all {
             grpc_server_register_completion_queue(core, poller.queue, nil)
         }
         let credentials = configuration.credentials.makeCore()
@@ -61,37 +74,21 @@ package final class Server: @unchecked Sendable {
         grpc_server_credentials_release(credentials)
 
         guard port != 0 else {
-            destroyUnstarted()
+            grpc_server_destroy(core)
+            pollers.removeServer()
+            if ownsPollers { pollers.shutdownUnused() }
+            grpc_shutdown_blocking()
             throw RPCError(
                 code: .unavailable,
                 message: "cannot listen on \(configuration.hostPort): is the port in use?"
             )
         }
         grpc_server_start(core)
-        try startThreads()
-    }
-
-    private func startThreads() throws(RPCError) {
-        for (index, poller) in pollers.enumerated() {
-            let thread = try poller.start(name: "poller-\(index)") { self.pollerHasStopped() }
-            threads.append(thread)
-            state.withLock { $0.runningPollers += 1 }
-        }
-        for poller in pollers {
-            for _ in 0..<requestsPerPoller {
+        for poller in pollers.all {
+            for _ in 0..<max(1, configuration.requestsPerPoller) {
                 requestCall(on: poller)
             }
         }
-    }
-
-    private func destroyUnstarted() {
-        grpc_server_destroy(core)
-        for poller in pollers {
-            poller.releaseQueue()
-            poller.drainWithoutThread()
-            poller.destroy()
-        }
-        grpc_shutdown_blocking()
     }
 
     // MARK: Calls
@@ -119,10 +116,35 @@ package final class Server: @unchecked Sendable {
         streams.wrappingSubtract(1, ordering: .relaxed)
     }
 
+    // MARK: Users
+
+    /// One more event will come. Only whoever has one coming already, or `init`, may call this.
+    ///
+    /// What the calling thread has written so far is visible after `acquireCore`. Core orders the two as well, but
+    /// ThreadSanitizer cannot see into core.
+    func retainCore() {
+        users.wrappingAdd(1, ordering: .releasing)
+    }
+
+    func acquireCore() {
+        _ = users.load(ordering: .acquiring)
+    }
+
+    /// An event has come, and its receiver will use core's server no more.
+    func releaseCore() {
+        guard users.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        let waiters: [UnsafeContinuation<Void, Never>] = state.withLock { state in
+            state.phase = .stopped
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
     // MARK: Shutdown
 
     /// Stops accepting, lets streams finish for `grace`, then cancels them and closes every connection. When it returns,
-    /// the threads have ended and everything of core's is destroyed.
+    /// everything of core's is destroyed, and the server's own pollers have ended.
     ///
     /// May be called more than once and concurrently: the shortest grace wins, and every caller returns at the end. Must
     /// not be called by a handler of this server, for it waits for all of them.
@@ -136,6 +158,7 @@ package final class Server: @unchecked Sendable {
         deadline.cancel()
         await deadline.value
         destroy()
+        if ownsPollers { await pollers.shutdown() }
     }
 
     private func beginDraining() {
@@ -144,7 +167,7 @@ package final class Server: @unchecked Sendable {
             state.phase = .draining
             return true
         }
-        guard isFirst, let poller = pollers.first else { return }
+        guard isFirst, let poller = pollers.all.first else { return }
         // Calls that were asked for and have not come return as failed; streams that run go on; when they and the
         // connections are gone, core posts this tag. Until then the pollers must poll: it is they who do core's reading.
         grpc_server_shutdown_and_notify(
@@ -154,24 +177,9 @@ package final class Server: @unchecked Sendable {
         )
     }
 
-    /// Core's last word. Each poller now stops by itself when the last of its calls is released.
+    /// Core's last word.
     func coreHasShutDown() {
-        for poller in pollers {
-            poller.releaseQueue()
-        }
-    }
-
-    private func pollerHasStopped() {
-        let waiters: [UnsafeContinuation<Void, Never>] = state.withLock { state in
-            state.runningPollers -= 1
-            guard state.runningPollers == 0 else { return [] }
-            state.phase = .stopped
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters {
-            waiter.resume()
-        }
+        releaseCore()
     }
 
     private func cancelAllCalls() {
@@ -191,17 +199,13 @@ package final class Server: @unchecked Sendable {
         }
     }
 
+    /// Under the lock, so that no caller of `shutdown` returns before it is done.
     private func destroy() {
         state.withLock { state in
             guard state.phase == .stopped else { return }
             state.phase = .destroyed
-            for thread in threads {
-                pthread_join(thread, nil)
-            }
             grpc_server_destroy(core)
-            for poller in pollers {
-                poller.destroy()
-            }
+            pollers.removeServer()
             grpc_shutdown_blocking()
         }
     }

@@ -218,9 +218,9 @@ package final class ServerCall: @unchecked Sendable {
 
     // MARK: Life
 
-    /// Waits for a call to arrive. From here to the release the object is retained, and so is the poller's queue.
+    /// Waits for a call to arrive. From here to the release the object is retained, and core's server is kept.
     func request() {
-        poller.retainQueue()
+        server.retainCore()
         let tag = Tag.make(Unmanaged.passRetained(self).toOpaque(), .request)
         if apus_server_request_call(server.core, slots, poller.queue, tag) != GRPC_CALL_OK {
             forget()
@@ -229,15 +229,17 @@ package final class ServerCall: @unchecked Sendable {
 
     /// Gives back what `request` took. The object may be gone afterwards.
     private func forget() {
-        let poller = poller
+        let server = server
         Unmanaged.passUnretained(self).release()
-        poller.releaseQueue()
+        server.releaseCore()
     }
 
     /// An operation came back. Runs on the poller's thread (or, for one that could not start, on the starter's).
     func complete(_ kind: Tag.Kind, success: Bool) {
         switch kind {
-        case .request: arrived(success)
+        case .request:
+            server.acquireCore()
+            arrived(success)
         case .receive: received(success)
         case .send: sent(success)
         case .close: closed()

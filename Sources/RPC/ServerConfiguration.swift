@@ -10,7 +10,8 @@ package struct ServerConfiguration: Sendable {
     package var bindAddress: String
     /// 0 takes any free port; `Server.port` tells which.
     package var port: Int
-    /// Completion queues, with one thread each. More than the cores that are free for them only costs.
+    /// Completion queues, with one thread each, where the server is given none. More than the cores that are free for
+    /// them only costs.
     package var pollers: Int
     /// Calls that each poller asks for in advance. One is asked for anew with every arrival, so this is only the size of
     /// a burst that needs no waiting.

@@ -1,6 +1,7 @@
 import Bytes
 import CGRPC
 import Glibc
+import TestSupport
 import Testing
 
 @testable import RPC
@@ -21,7 +22,7 @@ struct PollerTests {
         let done = Event<Void>()
         let thread = try poller.start(name: "poller-test") { done.happen(()) }
         try await body(poller)
-        poller.releaseQueue()
+        poller.close()
         await done.value()
         pthread_join(thread, nil)
         poller.destroy()
@@ -74,5 +75,52 @@ struct PollerTests {
         let name = await task.withLock { $0 }?.value
         #expect(name != nil)
         #expect(name != "poller-test")
+    }
+}
+
+@Suite("Pollers")
+struct PollersTests {
+    @Test("Servers that share pollers serve on the same threads and shut down one by one")
+    func shared() async throws {
+        let handler: Handler = { call in
+            try? await call.send(Array(currentThreadName().utf8))
+            return .ok
+        }
+        let pollers = try Pollers(count: 1)
+        let configuration = ServerConfiguration(bindAddress: "127.0.0.1")
+        let first = try Server(configuration: configuration, services: ["/test/A": handler], pollers: pollers)
+        let second = try Server(configuration: configuration, services: ["/test/B": handler], pollers: pollers)
+        await withGRPCClient(port: second.port) { client in
+            await withGRPCClient(port: first.port) { client in
+                #expect(await client.unary("/test/A", []).reply == Array("poller-0".utf8))
+                #expect(await client.unary("/test/B", []).status.code == 12)
+            }
+            await first.shutdown(grace: .zero)
+            #expect(await client.unary("/test/B", []).reply == Array("poller-0".utf8))
+
+            async let end: Void = pollers.shutdown()
+            // The pollers wait for their last server.
+            #expect(await client.unary("/test/B", []).reply == Array("poller-0".utf8))
+            await second.shutdown(grace: .zero)
+            await end
+            #expect(throws: RPCError.self) {
+                try Server(configuration: configuration, services: [:], pollers: pollers)
+            }
+        }
+        await pollers.shutdown()
+    }
+
+    @Test("A server that cannot bind leaves shared pollers to the others")
+    func failedServer() async throws {
+        let pollers = try Pollers(count: 2)
+        let configuration = ServerConfiguration(bindAddress: "127.0.0.1")
+        let server = try Server(configuration: configuration, services: ["/test/Echo": echoHandler], pollers: pollers)
+        let used = ServerConfiguration(bindAddress: "127.0.0.1", port: server.port)
+        #expect(throws: RPCError.self) { try Server(configuration: used, services: [:], pollers: pollers) }
+        await withGRPCClient(port: server.port) { client in
+            #expect(await client.unary("/test/Echo", [1]).reply == [1])
+        }
+        await server.shutdown(grace: .zero)
+        await pollers.shutdown()
     }
 }
