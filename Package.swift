@@ -82,7 +82,9 @@ let package = Package(
         library("HTTPServer", ["CMicroHTTPD"]),
         library(
             "EndpointPicker",
-            ["Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry"]
+            [
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry",
+            ]
         ),
         library("EngineSimulation", ["Bytes"]),
 
@@ -112,9 +114,10 @@ let package = Package(
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
         tests("EngineSimulation", ["Bytes"]),
+        .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
-            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Configuration", "Telemetry", "RPC"]
+            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
     ],

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# The protobuf-c code in Sources/CEnvoyAPI is checked in so that a build needs no generator. This regenerates it from
-# Protos/ and fails when the two differ. With --write it replaces the code instead.
+# The protobuf-c code in Sources/CEnvoyAPI is checked in so that a build needs no generator. This generates it anew from
+# Protos/ and fails when the two differ.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { echo "generated code: $*" >&2; }
 
-mapfile -t protos < <(find Protos -name '*.proto' 2>/dev/null | sort)
-if ((${#protos[@]} == 0)); then
+if [[ -z $(find Protos -name '*.proto' -print -quit 2>/dev/null) ]]; then
     say "no Protos/, nothing to check"
     exit
 fi
@@ -15,25 +14,17 @@ fi
 target=Sources/CEnvoyAPI
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
-protoc-c --proto_path=Protos --c_out="$fresh" "${protos[@]}"
-# Headers lie where SwiftPM looks for them, sources beside.
-mapfile -t files < <(cd "$fresh" && find . -type f -printf '%P\n' | sort)
+bash deploy/generate-protos.sh "$fresh"
+list() { (cd "$1" && find . -name '*.pb-c.[ch]' | sort); }
 differing=0
-for file in "${files[@]}"; do
-    case $file in
-        *.h) checked_in=$target/include/$file ;;
-        *) checked_in=$target/$file ;;
-    esac
-    if [[ ${1:-} == --write ]]; then
-        mkdir -p "$(dirname "$checked_in")"
-        cp "$fresh/$file" "$checked_in"
-    elif ! cmp -s "$fresh/$file" "$checked_in"; then
-        say "$checked_in differs from what Protos/ gives"
+while read -r file; do
+    if ! cmp -s "$fresh/$file" "$target/$file"; then
+        say "$target/${file#./} is not what Protos/ gives"
         differing=1
     fi
-done
+done < <({ list "$fresh"; list "$target"; } | sort -u)
 if ((differing)); then
-    say "run deploy/check-generated.sh --write and commit the result"
+    say "run deploy/generate-protos.sh and commit the result"
     exit 1
 fi
-say "${#files[@]} files are as Protos/ gives them"
+say "$(list "$fresh" | wc -l) files are as Protos/ gives them"

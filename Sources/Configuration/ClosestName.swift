@@ -1,12 +1,14 @@
 /// Finds what somebody probably meant to write.
 package enum ClosestName {
+    private static let searchLimit = 1_000
+
     /// The known name with the fewest edits from `name` (insertions, deletions, replacements, swaps of neighbours; letters of either case
-    /// are one letter), if that is at most a third of its length; of several the first.
+    /// are one letter), if that is at most a third of its length; of several the first. Only `searchLimit` names are looked at.
     package static func of(_ name: String, among known: some Sequence<String>) -> String? {
         let given = Array(name.lowercased().utf8)
         guard !given.isEmpty, given.count <= 64 else { return nil }
         var best: (name: String, distance: Int)?
-        for candidate in known {
+        for candidate in known.prefix(searchLimit) {
             let letters = Array(candidate.lowercased().utf8)
             let limit = max(1, max(given.count, letters.count) / 3)
             guard letters.count <= 64, abs(letters.count - given.count) <= limit else { continue }

@@ -27,6 +27,9 @@ package enum ConfigurationLoader {
 
 /// Reads the top level; the sections have extensions of their own.
 struct ConfigurationReader {
+    /// Elements of any list, so that what is made of a file takes a time in proportion to it.
+    static let listLimit = 1_000
+
     let diagnostics: Diagnostics
     private var fields: Fields
 
@@ -38,10 +41,10 @@ struct ConfigurationReader {
     mutating func read() -> EndpointPickerConfiguration {
         var configuration = EndpointPickerConfiguration(file: diagnostics.file)
         readHeader(&configuration)
-        configuration.featureGates = fields.list("featureGates").compactMap { featureGate($0) }
-        configuration.plugins = plugins(fields.list("plugins"))
-        let names = configuration.plugins.map(\.name)
-        configuration.profiles = profiles(fields.list("schedulingProfiles"), names)
+        configuration.featureGates = fields.list("featureGates", limit: Self.listLimit).compactMap { featureGate($0) }
+        configuration.plugins = plugins(fields.list("plugins", limit: Self.listLimit))
+        let names = Set(configuration.plugins.map(\.name))
+        configuration.profiles = profiles(fields.list("schedulingProfiles", limit: Self.listLimit), names)
         readSaturationDetector(&configuration, names)
         readParsers(&configuration, names)
         configuration.dataLayer = dataLayer(names)
@@ -104,7 +107,7 @@ struct ConfigurationReader {
 
     private mutating func readSaturationDetector(
         _ configuration: inout EndpointPickerConfiguration,
-        _ names: [String]
+        _ names: Set<String>
     ) {
         guard let node = fields.node("saturationDetector") else { return }
         if configuration.apiVersion == .llmd {
@@ -116,7 +119,7 @@ struct ConfigurationReader {
         configuration.saturationDetector = reference(in: node, names)
     }
 
-    private mutating func readParsers(_ configuration: inout EndpointPickerConfiguration, _ names: [String]) {
+    private mutating func readParsers(_ configuration: inout EndpointPickerConfiguration, _ names: Set<String>) {
         if let node = fields.node("parser") {
             if configuration.apiVersion == .llmd {
                 diagnostics.warning(
@@ -127,7 +130,7 @@ struct ConfigurationReader {
             configuration.parsers += reference(in: node, names).map { [$0] } ?? []
         }
         guard var handler = fields.mapping("requestHandler") else { return }
-        configuration.parsers += handler.list("parsers").compactMap { reference(in: $0, names) }
+        configuration.parsers += handler.list("parsers", limit: Self.listLimit).compactMap { reference(in: $0, names) }
         handler.finish()
     }
 
@@ -144,15 +147,15 @@ struct ConfigurationReader {
 
     // MARK: Data layer
 
-    private mutating func dataLayer(_ names: [String]) -> EndpointPickerConfiguration.DataLayer? {
+    private mutating func dataLayer(_ names: Set<String>) -> EndpointPickerConfiguration.DataLayer? {
         guard var section = fields.mapping("dataLayer") else { return nil }
         var layer = EndpointPickerConfiguration.DataLayer()
         layer.injectDefaults = section.bool("injectDefaults") ?? true
         layer.discovery = section.node("discovery").flatMap { reference(in: $0, names) }
-        for node in section.list("sources") {
+        for node in section.list("sources", limit: Self.listLimit) {
             var source = Fields(node, diagnostics)
             let plugin = reference(&source, names)
-            let extractors = source.list("extractors").compactMap { reference(in: $0, names) }
+            let extractors = source.list("extractors", limit: Self.listLimit).compactMap { reference(in: $0, names) }
             source.finish()
             if let plugin {
                 layer.sources.append(

@@ -37,12 +37,12 @@ extension ConfigurationReader {
         return plugins
     }
 
-    func profiles(_ nodes: [YAMLNode], _ names: [String]) -> [EndpointPickerConfiguration.Profile] {
+    func profiles(_ nodes: [YAMLNode], _ names: Set<String>) -> [EndpointPickerConfiguration.Profile] {
         var profiles: [EndpointPickerConfiguration.Profile] = []
         for node in nodes {
             var fields = Fields(node, diagnostics)
             let name = fields.string("name")
-            let plugins = fields.list("plugins").compactMap { profilePlugin($0, names) }
+            let plugins = fields.list("plugins", limit: Self.listLimit).compactMap { profilePlugin($0, names) }
             fields.finish()
             guard let name, !name.isEmpty else {
                 fields.reportMissing("name")
@@ -57,7 +57,7 @@ extension ConfigurationReader {
         return profiles
     }
 
-    private func profilePlugin(_ node: YAMLNode, _ names: [String]) -> EndpointPickerConfiguration.ProfilePlugin? {
+    private func profilePlugin(_ node: YAMLNode, _ names: Set<String>) -> EndpointPickerConfiguration.ProfilePlugin? {
         var fields = Fields(node, diagnostics)
         let plugin = reference(&fields, names)
         // Beyond the upper bound a sum of scores would lose its digits.
@@ -73,7 +73,7 @@ extension ConfigurationReader {
     }
 
     /// `{pluginRef: NAME}` and nothing else.
-    func reference(in node: YAMLNode, _ names: [String]) -> EndpointPickerConfiguration.Reference? {
+    func reference(in node: YAMLNode, _ names: Set<String>) -> EndpointPickerConfiguration.Reference? {
         var fields = Fields(node, diagnostics)
         let reference = reference(&fields, names)
         fields.finish()
@@ -81,14 +81,14 @@ extension ConfigurationReader {
     }
 
     /// The member `pluginRef`; it must name a plugin of the file.
-    func reference(_ fields: inout Fields, _ names: [String]) -> EndpointPickerConfiguration.Reference? {
+    func reference(_ fields: inout Fields, _ names: Set<String>) -> EndpointPickerConfiguration.Reference? {
         guard let name = fields.string("pluginRef"), !name.isEmpty else {
             fields.reportMissing("pluginRef")
             return nil
         }
         let position = fields.position(of: "pluginRef")
         guard names.contains(name) else {
-            let hint = ClosestName.hint(for: name, among: names)
+            let hint = diagnostics.isFull ? "" : ClosestName.hint(for: name, among: names.sorted())
             diagnostics.error("no plugin is named \(quoted(name))\(hint)", at: position)
             return nil
         }

@@ -66,6 +66,9 @@ package final class Diagnostics {
         add(message, .warning, position)
     }
 
+    /// Whether what is still found will only be counted; then nobody need look for good advice.
+    package var isFull: Bool { list.count >= Self.limit }
+
     /// What was found, in the order of the text.
     package var all: [Diagnostic] {
         var sorted = list.enumerated().sorted {

@@ -69,7 +69,7 @@ package struct Fields {
     /// Reports each member that nobody asked for.
     package func finish() {
         for entry in order where !known.contains(entry.key) {
-            let hint = ClosestName.hint(for: entry.key, among: known)
+            let hint = diagnostics.isFull ? "" : ClosestName.hint(for: entry.key, among: known)
             diagnostics.error("unknown \(noun) \(quoted(entry.key))\(hint)", at: entry.keyPosition)
         }
     }
@@ -141,10 +141,17 @@ package struct Fields {
 
     // MARK: Collections
 
-    /// The elements of a list; none when it is absent.
-    package mutating func list(_ key: String) -> [YAMLNode] {
+    /// The elements of a list; none when it is absent. More than `limit` are an error.
+    package mutating func list(_ key: String, limit: Int = .max) -> [YAMLNode] {
         guard let node = node(key) else { return [] }
-        if let elements = node.elements { return elements }
+        if let elements = node.elements {
+            if elements.count <= limit { return elements }
+            diagnostics.error(
+                "\(noun) \(quoted(key)) has \(elements.count) elements; at most \(limit) are allowed",
+                at: node.position
+            )
+            return Array(elements.prefix(limit))
+        }
         let none: [YAMLNode]? = wrong(key, "a list", node)
         return none ?? []
     }

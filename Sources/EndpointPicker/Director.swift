@@ -122,14 +122,14 @@ package final class Director: Sendable {
         )
         if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
-            let hashes = Inference.PrefixBlocks.hashes(
+            let hashes = PrefixBlocks.hashes(
                 of: inference,
                 in: body,
                 model: record.targetModel,
                 blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
                 maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
             )
-            scheduling.prefix = Scheduling.PrefixBlocks(hashes: hashes, blockTokens: blockTokens)
+            scheduling.prefix = PromptBlocks(hashes: hashes, blockTokens: blockTokens)
         }
         return scheduling
     }

@@ -6,38 +6,15 @@ package import Bytes
 /// Pure: time is what the caller passes in, and never goes back. The same requests at the same times with the same seed give the same
 /// events. Use: `advance(to:)` the present, `submit` or `abort`, then `advance(to: nextEventTime)` when that has come.
 package struct Engine: Sendable {
-    private struct Sequence {
-        var request: EngineRequest
-        var record: EngineRequestRecord
-        /// Hashes of the full blocks of prompt and output, as far as they are computed.
-        var hashes: [UInt64] = []
-        var heldBlocks: [UInt64] = []
-        var holdsUnfinished = false
-        var lastToken: MonotonicTime?
-        var epoch = 0
-        /// Among the running: the order of admission.
-        var order = 0
-
-        var holdsBlocks: Bool { holdsUnfinished || !heldBlocks.isEmpty }
-
-        /// Prompt and the output so far.
-        var length: Int { request.promptTokens.count + record.generatedTokens }
-
-        func token(at index: Int) -> UInt32 {
-            let prompt = request.promptTokens
-            return index < prompt.count ? prompt[index] : request.outputTokens[index - prompt.count]
-        }
-    }
-
-    package private(set) var configuration: EngineConfiguration
+    package internal(set) var configuration: EngineConfiguration
     private var random: SeededGenerator
     private var now = MonotonicTime(nanoseconds: 0)
-    private var sequences: [Int: Sequence] = [:]
+    var sequences: [Int: EngineSequence] = [:]
     private var waiting: [Int] = []
     private var runningAdapters: [String: Int] = [:]
     private var running = 0
     private var timers = TimerHeap()
-    private var cache: BlockCache
+    var cache: BlockCache
     private var unreported: [EngineEvent] = []
     private var nextNumber = 1
     private var nextOrder = 1
@@ -78,7 +55,7 @@ package struct Engine: Sendable {
             generatedTokens: 0,
             preemptions: 0
         )
-        sequences[number] = Sequence(request: request, record: record)
+        sequences[number] = EngineSequence(request: request, record: record)
         waiting.append(number)
         admit()
         if waiting.count > configuration.maxWaitingQueueLength, waiting.last == number {
@@ -190,7 +167,7 @@ package struct Engine: Sendable {
         }
     }
 
-    private mutating func enterBatch(_ number: Int, _ sequence: consuming Sequence, cachedTokens: Int) {
+    private mutating func enterBatch(_ number: Int, _ sequence: consuming EngineSequence, cachedTokens: Int) {
         running += 1
         if let adapter = sequence.request.adapter { runningAdapters[adapter, default: 0] += 1 }
         sequence.order = nextOrder
@@ -218,7 +195,7 @@ package struct Engine: Sendable {
         sequences[number] = sequence
     }
 
-    private mutating func leaveBatch(_ sequence: inout Sequence) {
+    private mutating func leaveBatch(_ sequence: inout EngineSequence) {
         running -= 1
         sequence.epoch += 1
         if let adapter = sequence.request.adapter, let count = runningAdapters[adapter] {
@@ -236,7 +213,7 @@ package struct Engine: Sendable {
         configuration.latency.loadFactor(running: running, capacity: configuration.maxNumSeqs)
     }
 
-    private mutating func schedule(_ number: Int, _ sequence: borrowing Sequence, after wait: Duration) {
+    private mutating func schedule(_ number: Int, _ sequence: borrowing EngineSequence, after wait: Duration) {
         timers.insert(
             TimerHeap.Timer(
                 nanoseconds: (now + wait).nanoseconds,
@@ -248,7 +225,7 @@ package struct Engine: Sendable {
     }
 
     /// One step of a running request: its prefill is done, or one more token.
-    private mutating func step(_ number: Int, _ sequence: consuming Sequence) {
+    private mutating func step(_ number: Int, _ sequence: consuming EngineSequence) {
         let id = EngineRequestID(number: number)
         let total = sequence.request.outputTokens.count
         if sequence.record.generatedTokens < total {
@@ -287,79 +264,11 @@ package struct Engine: Sendable {
     }
 
     /// Puts a running request back to the head of the queue; what it has generated is kept and computed again.
-    private mutating func preempt(_ number: Int, _ sequence: consuming Sequence) {
+    mutating func preempt(_ number: Int, _ sequence: consuming EngineSequence) {
         leaveBatch(&sequence)
         sequence.record.preemptions += 1
         counters.preemptions += 1
         sequences[number] = sequence
         waiting.insert(number, at: 0)
-    }
-
-    // MARK: Memory
-
-    /// Takes the blocks for what the request has until now and tells how many of its tokens were cached; nil when there is no room.
-    private mutating func takeBlocks(_ sequence: inout Sequence) -> Int? {
-        let size = configuration.blockSize
-        extendHashes(&sequence)
-        let full = sequence.length / size
-        let rest = sequence.length % size > 0 ? 1 : 0
-        let hashes = sequence.hashes.prefix(full)
-        guard cache.cost(ofAll: hashes, unfinished: rest) <= cache.available else { return nil }
-        // The last token is always computed: its result is what the first new token comes from.
-        let reusable = max(sequence.length - 1, 0) / size
-        let cached = configuration.cachesPrefixes ? cache.countOfPrefix(hashes.prefix(reusable)) : 0
-        for hash in hashes { cache.use(hash) }
-        sequence.heldBlocks = Array(hashes)
-        if rest > 0 {
-            cache.useUnfinished()
-            sequence.holdsUnfinished = true
-        }
-        return cached * size
-    }
-
-    /// Makes sure that the next token has a place, if need be by preempting the requests that were admitted last.
-    ///
-    /// - Returns: false when this is itself the one to give way.
-    private mutating func takeBlockForNextToken(_ number: Int, _ sequence: inout Sequence) -> Bool {
-        if sequence.holdsUnfinished { return true }
-        while cache.available < 1 {
-            let victim = sequences.filter { $0.value.order > sequence.order && $0.value.holdsBlocks }
-                .max { $0.value.order < $1.value.order }
-            guard let victim, let taken = sequences.removeValue(forKey: victim.key) else { return false }
-            preempt(victim.key, taken)
-        }
-        cache.useUnfinished()
-        sequence.holdsUnfinished = true
-        return true
-    }
-
-    /// A block that has become full is shared from now on.
-    private mutating func completeBlock(_ sequence: inout Sequence) {
-        guard sequence.length % configuration.blockSize == 0, sequence.holdsUnfinished else { return }
-        extendHashes(&sequence)
-        cache.releaseUnfinished()
-        sequence.holdsUnfinished = false
-        guard let hash = sequence.hashes.last else { return }
-        cache.use(hash)
-        sequence.heldBlocks.append(hash)
-    }
-
-    private func extendHashes(_ sequence: inout Sequence) {
-        let size = configuration.blockSize
-        while (sequence.hashes.count + 1) * size <= sequence.length {
-            let start = sequence.hashes.count * size
-            var hash = sequence.hashes.last ?? seedHash(sequence.request)
-            for index in start..<start + size {
-                hash = (hash ^ UInt64(sequence.token(at: index))) &* 0x9E37_79B9_7F4A_7C15
-                hash ^= hash >> 29
-            }
-            sequence.hashes.append(hash)
-        }
-    }
-
-    /// Where the chain of a request's blocks begins: adapters and salts do not share.
-    private func seedHash(_ request: EngineRequest) -> UInt64 {
-        guard request.adapter != nil || request.cacheSalt != nil else { return 0x243F_6A88_85A3_08D3 }
-        return XXH3.hash(request.cacheSalt ?? "", seed: XXH3.hash(request.adapter ?? "", seed: 1))
     }
 }

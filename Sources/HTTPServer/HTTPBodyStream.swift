@@ -8,6 +8,8 @@ package final class HTTPBodyStream: Sendable {
         var buffer: [UInt8] = []
         var sent = 0
         var isFinished = false
+        /// To be broken off once everything is sent.
+        var isCut = false
         /// Aborted by the writer, or the connection has ended.
         var isBroken = false
         /// The connection, while it sleeps because there is nothing to send.
@@ -25,11 +27,11 @@ package final class HTTPBodyStream: Sendable {
 
     /// Adds bytes to the body.
     ///
-    /// - Returns: false when the stream has ended already: the client has gone, or `finish` or `abort` was called.
+    /// - Returns: false when the stream has ended already: the client has gone, or `finish`, `cut` or `abort` was called.
     @discardableResult
     package func write(_ bytes: some Collection<UInt8>) -> Bool {
         state.withLock { state in
-            guard !state.isFinished, !state.isBroken else { return false }
+            guard !state.isFinished, !state.isBroken, !state.isCut else { return false }
             state.buffer.append(contentsOf: bytes)
             state.wake()
             return true
@@ -48,6 +50,14 @@ package final class HTTPBodyStream: Sendable {
     package func abort() {
         state.withLock { state in
             state.isBroken = true
+            state.wake()
+        }
+    }
+
+    /// Sends what is written, then cuts the connection as `abort` does.
+    package func cut() {
+        state.withLock { state in
+            state.isCut = true
             state.wake()
         }
     }
@@ -78,6 +88,7 @@ package final class HTTPBodyStream: Sendable {
             if state.isBroken { return .broken }
             let waiting = state.buffer.count - state.sent
             guard waiting > 0 else {
+                if state.isCut { return .broken }
                 if state.isFinished { return .end }
                 state.suspended = SuspendedConnection(suspending: connection)
                 return .nothingYet

@@ -50,7 +50,7 @@ package struct Candidates: Sendable {
     }
 
     private static func candidate(at index: Int, of snapshot: Snapshot) -> Candidate {
-        let load = snapshot.endpoints[index].load.reading
+        let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index])
         // Only counts are read from the metrics here; binding the struct would retain its arrays.
         let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount
         let unseenUsage = capacity > 0 ? Double(load.unseenTokens) / Double(capacity) : 0

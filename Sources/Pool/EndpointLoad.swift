@@ -27,6 +27,9 @@ package final class EndpointLoad: Sendable {
         /// Reservations newer than `mark`, in order of their number.
         var unseen: [Unseen] = []
         var mark: UInt64 = 0
+        /// Those that only the latest page made known: who still holds the snapshot before it has not seen them.
+        var justSeen: [Unseen] = []
+        var justSeenTokens = 0
     }
 
     private let state = Mutex(State())
@@ -35,6 +38,18 @@ package final class EndpointLoad: Sendable {
 
     package var reading: Reading {
         state.withLock { $0.reading }
+    }
+
+    /// The load for a reader of metrics whose page knows the reservations up to `mark`.
+    func reading(forPageUpTo mark: UInt64) -> Reading {
+        state.withLock { state in
+            var reading = state.reading
+            if mark < state.mark {
+                reading.unseenRequests += state.justSeen.count
+                reading.unseenTokens += state.justSeenTokens
+            }
+            return reading
+        }
     }
 
     /// Adds one request and numbers it.
@@ -61,18 +76,26 @@ package final class EndpointLoad: Sendable {
         state.withLock { state in
             state.reading.requests -= 1
             state.reading.tokens -= tokens
-            guard number > state.mark else { return }
-            var low = 0
-            var high = state.unseen.count
-            while low < high {
-                let middle = (low + high) / 2
-                if state.unseen[middle].number < number { low = middle + 1 } else { high = middle }
+            if number > state.mark {
+                guard Self.remove(number, from: &state.unseen) else { return }
+                state.reading.unseenRequests -= 1
+                state.reading.unseenTokens -= tokens
+            } else if Self.remove(number, from: &state.justSeen) {
+                state.justSeenTokens -= tokens
             }
-            guard low < state.unseen.count, state.unseen[low].number == number else { return }
-            state.unseen.remove(at: low)
-            state.reading.unseenRequests -= 1
-            state.reading.unseenTokens -= tokens
         }
+    }
+
+    private static func remove(_ number: UInt64, from list: inout [Unseen]) -> Bool {
+        var low = 0
+        var high = list.count
+        while low < high {
+            let middle = (low + high) / 2
+            if list[middle].number < number { low = middle + 1 } else { high = middle }
+        }
+        guard low < list.count, list[low].number == number else { return false }
+        list.remove(at: low)
+        return true
     }
 
     /// A page that was asked for after reservation `mark` is now known: those up to it are on the page.
@@ -80,10 +103,11 @@ package final class EndpointLoad: Sendable {
         state.withLock { state in
             guard mark > state.mark else { return }
             state.mark = mark
-            let known = state.unseen.prefix { $0.number <= mark }
-            state.reading.unseenRequests -= known.count
-            state.reading.unseenTokens -= known.reduce(0) { $0 + $1.tokens }
-            state.unseen.removeFirst(known.count)
+            state.justSeen = Array(state.unseen.prefix { $0.number <= mark })
+            state.justSeenTokens = state.justSeen.reduce(0) { $0 + $1.tokens }
+            state.reading.unseenRequests -= state.justSeen.count
+            state.reading.unseenTokens -= state.justSeenTokens
+            state.unseen.removeFirst(state.justSeen.count)
         }
     }
 }

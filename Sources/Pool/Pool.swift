@@ -23,8 +23,9 @@ package final class Pool: Sendable {
         var endpoint: Endpoint
         var metrics = EndpointMetrics()
         var scrape = ScrapeStatus()
-        /// The last reservation that the newest page can know, until that page is published.
-        var unpublishedMark: UInt64?
+        /// The last reservation that the newest page can know, and whether that page waits to be published.
+        var mark: UInt64 = 0
+        var hasUnpublishedMark = false
     }
 
     private struct State {
@@ -126,7 +127,8 @@ package final class Pool: Sendable {
                 record.scrape.reachable = true
                 record.scrape.suspectedAt = nil
             }
-            record.unpublishedMark = mark.reservation
+            record.mark = mark.reservation
+            record.hasUnpublishedMark = true
         }
     }
 
@@ -164,14 +166,14 @@ package final class Pool: Sendable {
             endpoints: state.records.map(\.endpoint),
             metrics: state.records.map(\.metrics),
             scrapes: state.records.map(\.scrape),
+            marks: state.records.map(\.mark),
             membership: state.membership
         )
         published.withLock { $0 = snapshot }
         // After the swap: for a moment a request may count twice, but never not at all.
-        for index in state.records.indices {
-            guard let mark = state.records[index].unpublishedMark else { continue }
-            state.records[index].unpublishedMark = nil
-            state.records[index].endpoint.load.seen(upTo: mark)
+        for index in state.records.indices where state.records[index].hasUnpublishedMark {
+            state.records[index].hasUnpublishedMark = false
+            state.records[index].endpoint.load.seen(upTo: state.records[index].mark)
         }
     }
 
@@ -207,6 +209,7 @@ package final class Pool: Sendable {
     /// read: then nil, and the decision should be made again.
     package func reserve(_ candidates: Candidates, _ position: Int, tokens: Int) -> Reservation? {
         let endpoint = candidates.endpoint(position)
+        let tokens = Self.bounded(tokens)
         let expected = candidates.list[position].latestReservation
         guard let number = endpoint.load.add(tokens: tokens, ifLatestIs: expected) else { return nil }
         return Reservation(endpoint: endpoint, tokens: tokens, number: number)
@@ -214,6 +217,12 @@ package final class Pool: Sendable {
 
     /// Reserves a request's load whatever else was sent there.
     package func reserve(_ endpoint: Endpoint, tokens: Int) -> Reservation {
-        Reservation(endpoint: endpoint, tokens: tokens, number: endpoint.load.add(tokens: tokens))
+        let tokens = Self.bounded(tokens)
+        return Reservation(endpoint: endpoint, tokens: tokens, number: endpoint.load.add(tokens: tokens))
+    }
+
+    /// An estimate may come from a number that a client wrote: sums of what is reserved must fit an Int whatever it is.
+    private static func bounded(_ tokens: Int) -> Int {
+        min(max(0, tokens), 1 << 40)
     }
 }

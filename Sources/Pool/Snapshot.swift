@@ -7,15 +7,24 @@ package final class Snapshot: Sendable {
     package let scrapes: [ScrapeStatus]
     /// Changes when an endpoint comes, goes or is described anew; not with its metrics.
     package let membership: UInt64
+    /// The last reservation of each endpoint that its metrics can know.
+    let marks: [UInt64]
 
-    init(endpoints: [Endpoint], metrics: [EndpointMetrics], scrapes: [ScrapeStatus], membership: UInt64) {
+    init(
+        endpoints: [Endpoint],
+        metrics: [EndpointMetrics],
+        scrapes: [ScrapeStatus],
+        marks: [UInt64],
+        membership: UInt64
+    ) {
         self.endpoints = endpoints
         self.metrics = metrics
         self.scrapes = scrapes
+        self.marks = marks
         self.membership = membership
     }
 
-    package static let empty = Snapshot(endpoints: [], metrics: [], scrapes: [], membership: 0)
+    package static let empty = Snapshot(endpoints: [], metrics: [], scrapes: [], marks: [], membership: 0)
 
     package var count: Int { endpoints.count }
 

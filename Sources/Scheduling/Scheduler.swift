@@ -44,7 +44,7 @@ package struct Scheduler: Sendable {
             }
         }
         let index = try handler.primary(cycle)
-        guard let primary = cycle.results[index] else { throw .noEndpoints }
+        guard cycle.results.indices.contains(index), let primary = cycle.results[index] else { throw .noEndpoints }
         return SchedulingResult(
             primary: primary,
             results: cycle.ran.compactMap { cycle.results[$0] },

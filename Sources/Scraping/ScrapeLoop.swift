@@ -6,8 +6,12 @@ internal import SubRequests
 ///
 /// Thread rule: every method runs on the client's thread and nowhere else.
 final class ScrapeLoop: @unchecked Sendable {
-    /// Scrapes start in steps of about this length: one wake-up serves all whose turn is in one step.
-    private static let stepLength: Duration = .microseconds(2500)
+    /// Scrapes start in so many steps of the interval: one wake-up serves all whose turn is in one step.
+    private static let stepCount: Int64 = 20
+    private static let shortestStep: Int64 = 2_500_000
+    /// A request is on its way to the engine for some time after its reservation. A page counts as knowing only the reservations that are older than
+    /// this when the page is asked for; younger ones count twice until the next page, which spreads load better than to count them not at all.
+    private static let travelTime: Int64 = 5_000_000
     /// Pages that arrive within this time become visible together.
     private static let publishInterval: Duration = .milliseconds(2)
 
@@ -17,6 +21,8 @@ final class ScrapeLoop: @unchecked Sendable {
     private let dialects: EngineDialects
     private let onEvent: @Sendable (ScrapeEvent) -> Void
     private let step: Duration
+    /// How many steps before its turn a target's mark is set.
+    private let lead: Int
 
     private var generator: SeededGenerator
     private var targets: [Int: ScrapeTarget] = [:]
@@ -45,8 +51,9 @@ final class ScrapeLoop: @unchecked Sendable {
         self.onEvent = onEvent
         generator = SeededGenerator(seed: settings.seed)
         let interval = max(settings.interval.nanoseconds, 1_000_000)
-        let steps = max(1, interval / Self.stepLength.nanoseconds)
+        let steps = max(1, min(Self.stepCount, interval / Self.shortestStep))
         step = .nanoseconds(interval / steps)
+        lead = Int((Self.travelTime * steps + interval - 1) / interval)
         phases = Array(repeating: [], count: Int(steps))
     }
 
@@ -78,6 +85,9 @@ final class ScrapeLoop: @unchecked Sendable {
         let first = max(tickCount, due - phases.count + 1)
         for index in first...max(first, due) {
             for target in phases[index % phases.count] { scrape(target, now) }
+            for target in phases[(index + lead) % phases.count] {
+                target.nextMark = pool.scrapeStarted(target.endpoint, at: now)
+            }
         }
         tickCount = max(first, due) + 1
         client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
@@ -127,10 +137,8 @@ final class ScrapeLoop: @unchecked Sendable {
 
     private func scrape(_ target: ScrapeTarget, _ now: MonotonicTime) {
         guard target.isDue, let onCompletion = target.onCompletion else { return }
-        target.begin(
-            pool.scrapeStarted(target.endpoint, at: now),
-            client.start(target.request, onCompletion: onCompletion)
-        )
+        let mark = target.nextMark ?? pool.scrapeStarted(target.endpoint, at: now)
+        target.begin(mark, client.start(target.request, onCompletion: onCompletion))
     }
 
     // MARK: Results

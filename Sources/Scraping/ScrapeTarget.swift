@@ -11,6 +11,8 @@ final class ScrapeTarget: @unchecked Sendable {
     /// Made once, since a scrape should allocate nothing it need not.
     var onCompletion: HTTPCompletion?
 
+    /// For the next scrape; set a little before its turn.
+    var nextMark: Pool.ScrapeMark?
     private var current: (mark: Pool.ScrapeMark, transfer: HTTPTransfer)?
     private var isFailing = false
     private var refusals = 0

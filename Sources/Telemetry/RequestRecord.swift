@@ -107,6 +107,8 @@ package final class RequestRecord {
     package var finishedAt: UInt64 = 0
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0
+    /// Nanoseconds that Apus worked on the frames of the response, the model server's time between them not counted.
+    package var responseProcessingTime: UInt64 = 0
 
     let telemetry: Telemetry
     let wallNanoseconds: UInt64

@@ -90,10 +90,11 @@ package final class Telemetry: Sendable {
 
     // MARK: Scrapes
 
-    /// A scrape ended. `outcome` is from a small set: `ok`, `unreachable`, `timeout`, `error`, ….
+    /// A scrape ended. `outcome` is `ok`, or from a small set of what went wrong: `unreachable`, `timeout`, `error`, ….
     package func scraped(outcome: String, nanoseconds: UInt64) {
         metrics.scrapes.child(OneLabel(outcome)).add()
         metrics.scrapeTime.observe(nanoseconds: nanoseconds)
+        if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
     }
 
     // MARK: What the events come to
@@ -104,6 +105,9 @@ package final class Telemetry: Sendable {
         }
         if let decision = record.time(from: record.bodyCompleteAt, to: record.decidedAt) {
             metrics.decisionTime.observe(nanoseconds: decision)
+        }
+        if let processing = record.time(from: record.receivedAt, to: record.decidedAt), !record.isHeadersOnly {
+            metrics.requestProcessing.observe(nanoseconds: processing)
         }
         if record.schedulingTime > 0 { metrics.scheduling.observe(nanoseconds: record.schedulingTime) }
     }
@@ -137,6 +141,9 @@ package final class Telemetry: Sendable {
         if let cached = usage.cachedTokens { series.cachedTokens.observe(Double(cached)) }
         if let first = record.time(from: record.receivedAt, to: record.firstByteAt) {
             series.timeToFirstToken(streaming: record.isStreaming).observe(nanoseconds: first)
+        }
+        if record.responseProcessingTime > 0 {
+            metrics.responseProcessing.observe(nanoseconds: record.responseProcessingTime)
         }
         guard record.termination == .complete else { return }
         series.responseSize.observe(Double(record.responseBytes))

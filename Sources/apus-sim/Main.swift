@@ -21,6 +21,7 @@ enum Main {
                     bindAddress: options.address,
                     port: options.port == 0 ? 0 : options.port + server.index,
                     maxRequestBodyBytes: options.maxRequestBodyMegabytes << 20,
+                    idleTimeoutSeconds: 0,
                     handler: { server.handle($0) }
                 )
                 server.state.withLock { $0.port = listener.port }

@@ -97,11 +97,26 @@ struct MetricsValues {
             } ?? server.adapterSets
         for set in sets {
             let labels =
-                "max_lora=\"\(maxLoras)\",running_lora_adapters=\"\(set.running)\","
-                + "waiting_lora_adapters=\"\(set.waiting)\""
+                "max_lora=\"\(maxLoras)\",running_lora_adapters=\"\(set.running.escapedAsLabel)\","
+                + "waiting_lora_adapters=\"\(set.waiting.escapedAsLabel)\""
             page.append(contentsOf: "vllm:lora_requests_info{\(labels)} ".utf8)
             page.appendSample(set.timestamp)
             page.append(UInt8(ascii: "\n"))
+        }
+    }
+}
+
+extension String {
+    /// As the value of a Prometheus label, between quotes.
+    var escapedAsLabel: String {
+        guard utf8.contains(where: { $0 == 0x5C || $0 == 0x22 || $0 == 0x0A }) else { return self }
+        return unicodeScalars.reduce(into: "") { text, scalar in
+            switch scalar {
+            case "\\": text += "\\\\"
+            case "\"": text += "\\\""
+            case "\n": text += "\\n"
+            default: text.unicodeScalars.append(scalar)
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ struct MetricsPageLayout {
     }
 
     private let facts: Facts
+    private let modelLabel: String
     private let engineLabels: String
     private let createdText: String
     private var page = MetricsPage()
@@ -32,17 +33,18 @@ struct MetricsPageLayout {
 
     private init(_ facts: Facts) {
         self.facts = facts
-        engineLabels = "engine=\"0\",model_name=\"\(facts.model)\""
+        modelLabel = "model_name=\"\(facts.model.escapedAsLabel)\""
+        engineLabels = "engine=\"0\"," + modelLabel
         createdText = sampleText(facts.started)
     }
 
     // MARK: Pieces
 
-    private mutating func head(_ name: String, _ type: String, _ help: String) {
+    mutating func head(_ name: String, _ type: String, _ help: String) {
         page.append("# HELP \(name) \(help)\n# TYPE \(name) \(type)\n")
     }
 
-    private mutating func line(_ name: String, _ labels: String, _ slot: MetricsPage.Slot?) {
+    mutating func line(_ name: String, _ labels: String, _ slot: MetricsPage.Slot?) {
         page.append(name + (labels.isEmpty ? " " : "{\(labels)} "))
         if let slot { page.append(slot) } else { page.append("0.0") }
         page.append("\n")
@@ -54,17 +56,17 @@ struct MetricsPageLayout {
     }
 
     /// A counter and when it was created; a value without a slot stays 0.
-    private mutating func counter(_ name: String, _ help: String, _ values: [(String, MetricsPage.Slot?)]) {
+    mutating func counter(_ name: String, _ help: String, _ values: [(String, MetricsPage.Slot?)]) {
         head(name + "_total", "counter", help)
         for (labels, slot) in values { line(name + "_total", labels, slot) }
         created(name, help, values.map(\.0))
     }
 
-    private mutating func counter(_ name: String, _ help: String, _ slot: MetricsPage.Slot?) {
+    mutating func counter(_ name: String, _ help: String, _ slot: MetricsPage.Slot?) {
         counter(name, help, [(engineLabels, slot)])
     }
 
-    private mutating func created(_ name: String, _ help: String, _ labels: [String]) {
+    mutating func created(_ name: String, _ help: String, _ labels: [String]) {
         head(name + "_created", "gauge", help)
         for labels in labels {
             page.append(name + "_created" + (labels.isEmpty ? " " : "{\(labels)} ") + createdText + "\n")
@@ -72,7 +74,7 @@ struct MetricsPageLayout {
     }
 
     /// `le` is put between the labels so that they stay in alphabetical order.
-    private mutating func series(_ name: String, _ histogram: HistogramName, before: String, after: String) {
+    mutating func series(_ name: String, _ histogram: HistogramName, before: String, after: String) {
         let bounds = histogram.bounds(maxModelLen: facts.maxModelLen)
         for index in 0...bounds.count {
             let bound = index < bounds.count ? "\(bounds[index])" : "+Inf"
@@ -86,7 +88,7 @@ struct MetricsPageLayout {
 
     private mutating func histogram(_ name: String, _ help: String, _ histogram: HistogramName) {
         head(name, "histogram", help)
-        series(name, histogram, before: "engine=\"0\"", after: "model_name=\"\(facts.model)\"")
+        series(name, histogram, before: "engine=\"0\"", after: modelLabel)
         created(name, help, [engineLabels])
     }
 
@@ -196,13 +198,13 @@ struct MetricsPageLayout {
         counter(
             "vllm:request_success",
             "Requests that were served to their end.",
-            reasons.map { ("engine=\"0\",finished_reason=\"\($0.0)\",model_name=\"\(facts.model)\"", $0.1) }
+            reasons.map { ("engine=\"0\",finished_reason=\"\($0.0)\",\(modelLabel)", $0.1) }
         )
         counter(
             "vllm:admission_rejections",
             "Requests that were turned away by a limit of the queue, by reason.",
             [("max_num_queued_reqs", MetricsPage.Slot.rejected), ("max_num_queued_tokens", nil)].map {
-                ("model_name=\"\(facts.model)\",reason=\"\($0.0)\"", $0.1)
+                ("\(modelLabel),reason=\"\($0.0)\"", $0.1)
             }
         )
     }
@@ -264,58 +266,5 @@ struct MetricsPageLayout {
         ]
         let text = labels.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
         page.append("vllm:cache_config_info{\(text)} 1.0\n")
-    }
-
-    private mutating func http() {
-        let completions = "handler=\"/v1/completions\""
-        let chat = "handler=\"/v1/chat/completions\""
-        let post = ",method=\"POST\""
-        counter(
-            "http_requests",
-            "Requests by handler, method and status.",
-            [
-                (completions + post + ",status=\"2xx\"", .completionsRequests),
-                (chat + post + ",status=\"2xx\"", .chatRequests),
-            ]
-        )
-        summary(
-            "http_request_size_bytes",
-            "Sizes of requests by handler, as their content-length tells them; no quantiles.",
-            [
-                (completions, .completionsRequests, .completionsRequestBytes),
-                (chat, .chatRequests, .chatRequestBytes),
-            ]
-        )
-        summary(
-            "http_response_size_bytes",
-            "Sizes of answers by handler, as their content-length tells them; no quantiles.",
-            [
-                (completions, .completionsRequests, .completionsResponseBytes),
-                (chat, .chatRequests, .chatResponseBytes),
-            ]
-        )
-        let fine = "Durations of requests in many buckets and without labels, for exact quantiles."
-        head("http_request_duration_highr_seconds", "histogram", fine)
-        series("http_request_duration_highr_seconds", .httpDuration, before: "", after: "")
-        created("http_request_duration_highr_seconds", fine, [""])
-        let coarse = "Durations of requests by handler in few buckets, for sums over handlers."
-        head("http_request_duration_seconds", "histogram", coarse)
-        let methodLabel = "method=\"POST\""
-        series("http_request_duration_seconds", .httpCompletionsDuration, before: completions, after: methodLabel)
-        series("http_request_duration_seconds", .httpChatDuration, before: chat, after: methodLabel)
-        created("http_request_duration_seconds", coarse, [completions + post, chat + post])
-    }
-
-    private mutating func summary(
-        _ name: String,
-        _ help: String,
-        _ values: [(labels: String, count: MetricsPage.Slot, sum: MetricsPage.Slot)]
-    ) {
-        head(name, "summary", help)
-        for value in values {
-            line(name + "_count", value.labels, value.count)
-            line(name + "_sum", value.labels, value.sum)
-        }
-        created(name, help, values.map(\.labels))
     }
 }

@@ -18,7 +18,8 @@ struct RequestLog: Sendable {
         var promptTokens: Int?
         var cachedTokens: Int?
         var completionTokens = 0
-        /// `running`, `finished`, `aborted` (its client left), `failed` (an error was answered), `dropped` or `hanging`.
+        /// `running`, `finished`, `aborted` (its client left), `failed` (an error was answered), `dropped`, `cut` or
+        /// `hanging`.
         var status = "running"
         var httpStatus: Int?
         var finishReason: String?

@@ -3,30 +3,7 @@ import EngineSimulation
 import HTTPServer
 import Synchronization
 
-/// A request that the engine works on, and where its answer goes.
-struct ActiveRequest: Sendable {
-    enum Sink: Sendable {
-        case stream(HTTPBodyStream)
-        case whole(HTTPLaterReply)
-    }
-
-    let format: ResponseFormat
-    let request: GenerationRequest
-    let sink: Sink
-    let tokens: [Tokenizer.Token]
-    let maxTokens: Int
-    let reason: EngineFinishReason
-    let logNumber: Int
-    let headers: [HTTPHeader]
-    let arrived: MonotonicTime
-    let requestBytes: Int
-    var usage: Usage
-    var answerBytes = 0
-}
-
 extension SimulatedServer {
-    // MARK: Arrival
-
     func generate(_ api: GenerationAPI, _ http: HTTPRequest) -> HTTPReply {
         state.withLock { state in
             state.requestCount += 1
@@ -56,8 +33,8 @@ extension SimulatedServer {
     private func hang(_ state: inout State, _ logNumber: Int) -> HTTPReply {
         state.log.change(logNumber) { $0.status = "hanging" }
         let reply = HTTPLaterReply()
-        reply.onDisconnect { [weak self] in
-            self?.state.withLock { $0.log.change(logNumber) { $0.status = "aborted" } }
+        reply.onDisconnect {
+            self.state.withLock { $0.log.change(logNumber) { $0.status = "aborted" } }
         }
         return .later(reply)
     }
@@ -179,11 +156,11 @@ extension SimulatedServer {
     private func sink(_ request: GenerationRequest, _ id: EngineRequestID) -> ActiveRequest.Sink {
         if request.isStream, request.api != .embeddings {
             let stream = HTTPBodyStream()
-            stream.onDisconnect { [weak self] in self?.clientLeft(id) }
+            stream.onDisconnect { self.clientLeft(id) }
             return .stream(stream)
         }
         let reply = HTTPLaterReply()
-        reply.onDisconnect { [weak self] in self?.clientLeft(id) }
+        reply.onDisconnect { self.clientLeft(id) }
         return .whole(reply)
     }
 
@@ -198,128 +175,6 @@ extension SimulatedServer {
                 entry.completionTokens = active.usage.completionTokens
             }
             pump(&state, to: now)
-        }
-    }
-
-    // MARK: Progress
-
-    /// What the timekeeper calls when the engine is due.
-    func advance() {
-        state.withLock { pump(&$0, to: MonotonicTime.now()) }
-    }
-
-    /// Brings the engine to the present and hands out what it did.
-    func pump(_ state: inout State, to now: MonotonicTime) {
-        for event in state.engine.advance(to: now) { handle(event, &state) }
-        state.page = nil
-        timekeeper.schedule(index, at: state.engine.nextEventTime)
-    }
-
-    private func handle(_ event: EngineEvent, _ state: inout State) {
-        guard var active = state.active.removeValue(forKey: event.id) else { return }
-        switch event.kind {
-        case .started(let cachedTokens):
-            active.usage.cachedTokens = cachedTokens
-            state.log.change(active.logNumber) { $0.cachedTokens = cachedTokens }
-            state.metrics.observe(.iterationTokens, Double(active.usage.promptTokens - cachedTokens))
-        case .firstToken:
-            state.metrics.observe(.timeToFirstToken, event.time.seconds(since: active.arrived))
-            write(active.format.beginning(usage: active.usage), &active)
-            token(&active)
-        case .token(let gap):
-            state.metrics.observe(.interTokenLatency, gap.seconds)
-            state.metrics.observe(.iterationTokens, Double(state.engine.runningCount))
-            token(&active)
-        case .finished(let reason, let record):
-            finish(&active, reason, record, &state)
-            return
-        }
-        if let cut = state.live.faults.cutAfterTokens, active.usage.completionTokens >= cut,
-            case .stream(let stream) = active.sink
-        {
-            // Its client counts as gone: the connection's end makes the engine abort it.
-            stream.abort()
-        }
-        state.active[event.id] = active
-    }
-
-    private func token(_ active: inout ActiveRequest) {
-        let index = active.usage.completionTokens
-        active.usage.completionTokens += 1
-        guard case .stream = active.sink else { return }
-        let reason = index + 1 == active.tokens.count ? active.reason.rawValue : nil
-        write(active.format.piece(active.tokens[index].text, reason: reason), &active)
-    }
-
-    private func write(_ text: String, _ active: inout ActiveRequest) {
-        guard case .stream(let stream) = active.sink, !text.isEmpty else { return }
-        active.answerBytes += text.utf8.count
-        stream.write(text.utf8)
-    }
-
-    private func finish(
-        _ active: inout ActiveRequest,
-        _ reason: EngineFinishReason,
-        _ record: EngineRequestRecord,
-        _ state: inout State
-    ) {
-        let usage = active.usage
-        let request = active.request
-        switch active.sink {
-        case .stream(let stream):
-            write(active.format.end(active.text, reason: reason.rawValue, usage: usage), &active)
-            stream.finish()
-        case .whole(let reply):
-            let text =
-                request.api == .embeddings
-                ? active.format.embeddings(embeddings(request), usage: usage)
-                : active.format.whole(active.text, reason: reason.rawValue, usage: usage)
-            active.answerBytes = text.utf8.count
-            reply.complete(json(text, headers: active.headers))
-        }
-        state.metrics.finished(record, maxTokens: active.maxTokens)
-        state.metrics.answered(active, seconds: record.ended.seconds(since: record.arrived))
-        state.log.change(active.logNumber) { entry in
-            entry.status = "finished"
-            entry.httpStatus = 200
-            entry.finishReason = reason.rawValue
-            entry.completionTokens = usage.completionTokens
-        }
-    }
-
-    /// One vector for each text, the same for the same text.
-    private func embeddings(_ request: GenerationRequest) -> [[Double]] {
-        request.prompts.map { tokens in
-            let seed = tokens.reduce(UInt64(1)) { ($0 ^ UInt64($1)) &* 0x9E37_79B9_7F4A_7C15 }
-            var random = SeededGenerator(seed: seed)
-            return (0..<(request.dimensions ?? options.defaultEmbeddingDimensions)).map { _ in
-                (Double.random(in: -1..<1, using: &random) * 1e6).rounded() / 1e6
-            }
-        }
-    }
-}
-
-extension ActiveRequest {
-    /// The whole answer.
-    var text: String { tokens.map(\.text).joined() }
-}
-
-extension ServerMetrics {
-    /// An answer that has been given, for the counters of the web framework.
-    mutating func answered(_ active: ActiveRequest, seconds: Double) {
-        observe(.httpDuration, seconds)
-        switch active.request.api {
-        case .completions:
-            completionsRequests += 1
-            completionsRequestBytes += active.requestBytes
-            completionsResponseBytes += active.answerBytes
-            observe(.httpCompletionsDuration, seconds)
-        case .chat:
-            chatRequests += 1
-            chatRequestBytes += active.requestBytes
-            chatResponseBytes += active.answerBytes
-            observe(.httpChatDuration, seconds)
-        default: break
         }
     }
 }

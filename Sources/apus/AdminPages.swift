@@ -160,7 +160,7 @@ struct AdminPages: Sendable {
         }
         if let cache = setup.scheduler.prefixCache {
             let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
-            telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { cache.index.entryCount }
+            telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { cache.index.statistics.entries }
         }
     }
 }

@@ -2,6 +2,7 @@ internal import Configuration
 internal import Discovery
 internal import EndpointPicker
 internal import Pool
+internal import Scheduling
 internal import Telemetry
 
 /// The one place that the pool's endpoints come from, as flags and configuration say.
@@ -12,8 +13,10 @@ final class EndpointSource: Sendable {
         _ options: ServeOptions,
         _ discovery: FileDiscoverySettings?,
         pool: Pool,
+        prefixIndex: PrefixIndex?,
         log: Logger
     ) throws(StartError) {
+        let namespace = options.poolNamespace.isEmpty ? "default" : options.poolNamespace
         let isNamed = !options.poolName.isEmpty || !options.endpointSelector.isEmpty
         switch (options.endpoints.isEmpty, discovery) {
         case (false, .some):
@@ -27,16 +30,18 @@ final class EndpointSource: Sendable {
         case (false, nil):
             file = nil
             do {
-                let namespace = options.poolNamespace.isEmpty ? "default" : options.poolNamespace
                 pool.replaceEndpoints(try StaticDiscovery.endpoints(options.endpoints, namespace: namespace))
             } catch {
                 throw StartError(description: "--endpoints: \(error)")
             }
-        case (true, .some(let settings)):
+        case (true, let settings?):
             do {
-                file = try FileDiscovery(path: settings.path, watches: settings.watchFile, pool: pool) { event in
+                file = try FileDiscovery(settings, namespace: namespace) { event in
                     switch event {
-                    case .loaded(let count): log.info("endpoints loaded", ["file": settings.path, "count": count])
+                    case .endpoints(let endpoints):
+                        pool.replaceEndpoints(endpoints)
+                        prefixIndex?.prune(keeping: pool.snapshot)
+                        log.info("endpoints loaded", ["file": settings.path, "count": endpoints.count])
                     case .rejected(let diagnostics):
                         for diagnostic in diagnostics { log.error("endpoints file not used: \(diagnostic)") }
                     }

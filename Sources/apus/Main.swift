@@ -1,6 +1,7 @@
 internal import Configuration
 internal import EndpointPicker
 internal import Glibc
+internal import Telemetry
 
 /// The picker's program: serves, checks a configuration, or tells its version.
 @main
@@ -34,12 +35,11 @@ enum Main {
         } catch {
             fail("\(error)", status: 2)
         }
-        // Before any thread starts, so that every thread has the signals blocked.
-        Signals.block()
-        Signals.raiseDescriptorLimit()
+        let signals = EndingSignals.receive()
+        Descriptors.raiseLimit()
         do {
             let service = try Service(options)
-            await service.run()
+            await service.run(until: signals)
         } catch {
             fail(error.description, status: 1)
         }
@@ -70,7 +70,7 @@ enum Main {
     }
 
     private static func fail(_ message: String, status: Int32) -> Never {
-        fputs("apus: \(message)\n", stderr)
+        Logger.writeToStandardError(Array("apus: \(message)\n".utf8))
         exit(status)
     }
 }

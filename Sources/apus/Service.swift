@@ -55,7 +55,13 @@ final class Service: Sendable {
         let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
         pages.exposePool()
 
-        endpoints = try EndpointSource(options, setup.discovery, pool: pool, log: log)
+        endpoints = try EndpointSource(
+            options,
+            setup.discovery,
+            pool: pool,
+            prefixIndex: setup.scheduler.prefixCache?.index,
+            log: log
+        )
         client = HTTPClient()
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
         health = HealthService(answersAnyService: true)
@@ -89,7 +95,7 @@ final class Service: Sendable {
     }
 
     /// Serves until a signal says to end, then drains.
-    func run() async {
+    func run(until signals: EndingSignals) async {
         scraper?.start()
         setHealth(.serving)
         let address = options.bindAddress
@@ -100,11 +106,10 @@ final class Service: Sendable {
         log.info("gRPC health listening on \(Endpoint.hostPort(address: address, port: healthServer.port))")
         log.info("metrics listening on \(Endpoint.hostPort(address: address, port: admin.port))")
 
-        var signals = Signals.stream().makeAsyncIterator()
-        _ = await signals.next()
+        await signals.waitForFirst()
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
         setHealth(.notServing)
-        await drain(&signals)
+        await drain(signals)
         await stop()
         log.info("stopped")
         accessLines.stop()
@@ -112,23 +117,14 @@ final class Service: Sendable {
 
     /// Gateways see NOT_SERVING and stop sending; what they still send in that time is served. Ends when a second has passed without a
     /// stream, when the time is up, or on a second signal.
-    private func drain(_ signals: inout AsyncStream<Int32>.AsyncIterator) async {
+    private func drain(_ signals: EndingSignals) async {
         let end = MonotonicTime.now() + options.drainTimeout
-        let server = server
-        let waiting = Task {
-            var idleSince = MonotonicTime.now()
-            while !Task.isCancelled, MonotonicTime.now() < end {
-                try? await Task.sleep(for: .milliseconds(50))
-                if server.activeStreams > 0 { idleSince = .now() }
-                if MonotonicTime.now().elapsed(since: idleSince) >= .seconds(1) { return }
-            }
+        var idleSince = MonotonicTime.now()
+        while MonotonicTime.now() < end, signals.received < 2 {
+            try? await Task.sleep(for: .milliseconds(50))
+            if server.activeStreams > 0 { idleSince = .now() }
+            if MonotonicTime.now().elapsed(since: idleSince) >= .seconds(1) { return }
         }
-        let impatience = Task { [signals] in
-            var signals = signals
-            if await signals.next() != nil { waiting.cancel() }
-        }
-        await waiting.value
-        impatience.cancel()
     }
 
     private func stop() async {

@@ -92,14 +92,14 @@ struct EnvoyHarnessTests {
             }
         }
         let envoy = try await directEnvoy(to: server.port)
-        let chunked = HTTPRequest(
+        let chunked = TestRequest(
             "POST",
             "/",
             body: .chunked([Array("ab".utf8), Array("c".utf8)], trailers: [("x-end", "yes")])
         )
         #expect(try await envoy.client().send(chunked).text == "trailers")
         let large = [UInt8](repeating: UInt8(ascii: "z"), count: 5_000_000)
-        let response = try await envoy.client().send(HTTPRequest("POST", "/", body: .fixed(large)))
+        let response = try await envoy.client().send(TestRequest("POST", "/", body: .fixed(large)))
         #expect(response.body == large)
     }
 
@@ -116,7 +116,7 @@ struct EnvoyHarnessTests {
             ended.raise()
         }
         let envoy = try await directEnvoy(to: server.port)
-        let exchange = try await envoy.client().open(HTTPRequest("GET", "/"))
+        let exchange = try await envoy.client().open(TestRequest("GET", "/"))
         #expect(try await exchange.nextEvent() == "data: 1")
         first.raise()
         #expect(try await exchange.nextEvent() == "data: 2")
@@ -172,8 +172,8 @@ struct OverrideHostTests {
         }
     }
 
-    private func request(to port: Int, bytes: Int = 10) -> HTTPRequest {
-        HTTPRequest(
+    private func request(to port: Int, bytes: Int = 10) -> TestRequest {
+        TestRequest(
             "POST",
             "/v1/completions",
             headers: [("x-gateway-destination-endpoint", "127.0.0.1:\(port)")],

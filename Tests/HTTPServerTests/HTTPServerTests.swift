@@ -163,6 +163,21 @@ struct HTTPLaterTests {
         server.stop()
     }
 
+    @Test("A stream that is cut sends what was written before")
+    func cuts() throws {
+        let stream = HTTPBodyStream()
+        stream.write("part".utf8)
+        stream.cut()
+        #expect(!stream.write("more".utf8))
+        let server = try serve { _ in .stream(HTTPResponseHead(), stream) }
+        let client = try RawClient(port: server.port)
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        _ = try client.read(through: "\r\n\r\n")
+        #expect(try client.chunk() == "part")
+        #expect(client.readToEnd() == "")
+        server.stop()
+    }
+
     @Test("A later answer goes to its own connection while others are served")
     func answersLater() throws {
         let later = HTTPLaterReply()

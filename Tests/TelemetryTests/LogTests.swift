@@ -132,7 +132,7 @@ struct LogTests {
         #expect(pipe.closeAndRead() == (0..<1000).map { "line \($0)\n" }.joined())
     }
 
-    @Test("Lines reach the reader without a stop")
+    @Test("Lines reach the reader without a stop", .timeLimit(.minutes(1)))
     func writerBatches() async {
         let pipe = OutputPipe()
         let writer = LineWriter(descriptor: pipe.writer)

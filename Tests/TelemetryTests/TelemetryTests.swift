@@ -39,6 +39,7 @@ struct TelemetryTests {
                 + #"status="success",target_model_name="my-model-12345"} 1"#,
             #"apus_request_frame_wait_seconds_sum 0.001"#,
             #"apus_decision_seconds_sum 2e-05"#,
+            #"llm_d_epp_request_processing_duration_seconds_sum 0.00102"#,
             #"apus_streams_active 1"#,
         ] {
             #expect(before.contains("\n" + line + "\n"), "\(line)")
@@ -63,6 +64,7 @@ struct TelemetryTests {
         record.finishedAt = 3_500_000_000
         record.responseBytes = 4000
         record.usage = .init(promptTokens: 7, cachedTokens: 0, completionTokens: 11)
+        record.responseProcessingTime = 3_000_000
         telemetry.finish(record, .complete)
         let text = page(telemetry)
         let labels = #"{model_name="my-model",target_model_name="my-model-12345"}"#
@@ -71,6 +73,7 @@ struct TelemetryTests {
         for line in [
             "inference_objective_request_duration_seconds_sum\(labels) 2.5",
             "inference_objective_request_ttft_seconds_sum\(labels) 0.5",
+            "llm_d_epp_response_processing_duration_seconds_sum 0.003",
             "inference_objective_request_tpot_seconds_sum\(labels) 0.2",
             "inference_objective_response_sizes_sum\(labels) 4000",
             "inference_objective_input_tokens_sum\(labels) 7",
@@ -157,5 +160,6 @@ struct TelemetryTests {
         #expect(text.contains("\napus_scrape_total{outcome=\"ok\"} 1\n"))
         #expect(text.contains("\napus_scrape_total{outcome=\"unreachable\"} 1\n"))
         #expect(text.contains("\napus_scrape_seconds_sum 0.003\n"))
+        #expect(text.contains("\nllm_d_epp_datalayer_poll_errors_total{source_type=\"metrics-data-source\"} 1\n"))
     }
 }

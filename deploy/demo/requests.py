@@ -80,12 +80,14 @@ def print_row(label, request_id, decision, first, cached, stream):
     candidate = next(c for c in profile["candidates"] if c["endpoint"] == picked)
     scores = " ".join(f"{SHORT_NAMES.get(name, name)} {score:4.2f}" for name, score in candidate["scores"].items())
     kind = "stream" if stream else "json"
-    print(f"  {label:<14} {kind:<7} {picked:<16} {candidate['total']:5.2f}  {scores:<38} {cached:6d} {first * 1000:8.0f} ms")
+    # A plain answer comes all at once: its time is the whole request's.
+    wait = f"{first * 1000:.0f} ms" if stream else f"({first * 1000:.0f} ms)"
+    print(f"  {label:<14} {kind:<7} {picked:<16} {candidate['total']:5.2f}  {scores:<40} {cached:6d}  {wait:>9}")
 
 
 def print_head(title):
     print(f"\n{title}")
-    print(f"  {'prompt':<14} {'answer':<7} {'endpoint':<16} {'total':>5}  {'score by scorer':<38} {'cached':>6} {'TTFT':>11}")
+    print(f"  {'prompt':<14} {'answer':<7} {'endpoint':<16} {'total':>5}  {'score by scorer':<40} {'cached':>6}  {'TTFT':>9}")
 
 
 def run(envoy, metrics, model):
@@ -119,7 +121,8 @@ def run(envoy, metrics, model):
     for decision in decisions.values():
         endpoint = decision["profiles"][-1]["picked"][0]
         spread[endpoint] = spread.get(endpoint, 0) + 1
-    print("\n  " + "   ".join(f"{endpoint} {'#' * amount} {amount}" for endpoint, amount in sorted(spread.items())))
+    print("\n  (whole answer) where no tokens are streamed. The burst by endpoint:")
+    print("  " + "   ".join(f"{endpoint} {'#' * amount} {amount}" for endpoint, amount in sorted(spread.items())))
 
 
 def wait_until_scraped(metrics):

@@ -24,9 +24,6 @@ static inline uint8_t *apus_slice_start(grpc_slice *slice) { return GRPC_SLICE_S
 
 static inline size_t apus_slice_length(const grpc_slice *slice) { return GRPC_SLICE_LENGTH(*slice); }
 
-/// A new slice whose bytes lie on the heap however few they are, so that their address does not change when the struct moves.
-static inline grpc_slice apus_slice_malloc(size_t length) { return grpc_slice_malloc_large(length); }
-
 /// Takes a received message apart: its bytes in one slice (no copy when it came as one), the rest freed.
 static inline grpc_slice apus_message_slice(grpc_byte_buffer *buffer) {
     grpc_slice slice;
@@ -193,6 +190,21 @@ static inline grpc_call_error apus_client_start(
     ops[0].data.send_initial_metadata.metadata = metadata;
     ops[0].data.send_initial_metadata.count = count;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &slots->initial_metadata;
+    return grpc_call_start_batch(slots->call, ops, 2, tag, NULL);
+}
+
+/// Starts the call and sends its first message, `slots->sent`, in one batch.
+static inline grpc_call_error apus_client_start_with_message(apus_client_slots *slots, void *tag) {
+    grpc_op ops[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE}};
+    ops[1].data.send_message.send_message = slots->sent;
+    return grpc_call_start_batch(slots->call, ops, 2, tag, NULL);
+}
+
+/// Asks for the server's metadata and first message in one batch.
+static inline grpc_call_error apus_client_receive_first_message(apus_client_slots *slots, void *tag) {
+    grpc_op ops[2] = {{.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE}};
+    ops[0].data.recv_initial_metadata.recv_initial_metadata = &slots->initial_metadata;
+    ops[1].data.recv_message.recv_message = &slots->received;
     return grpc_call_start_batch(slots->call, ops, 2, tag, NULL);
 }
 

@@ -96,7 +96,12 @@ struct BlockTable {
         }
         words[gap * 2 + 1] = 0
         count -= 1
-        if mask >= 64, count * 8 < mask + 1 { resize(to: (mask + 1) / 4) }
+        if count == 0 {
+            words = []
+            mask = -1
+        } else if mask >= 64, count * 8 < mask + 1 {
+            resize(to: (mask + 1) / 4)
+        }
     }
 
     private mutating func resize(to buckets: Int) {

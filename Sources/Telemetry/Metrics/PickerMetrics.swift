@@ -8,6 +8,9 @@ package final class PickerMetrics: Sendable {
     let errors: MetricFamily<DetailedRequestLabels, Counter>
     let attempts: MetricFamily<AttemptLabels, Counter>
     let scheduling: Histogram
+    let requestProcessing: Histogram
+    let responseProcessing: Histogram
+    let pollErrors: MetricFamily<OneLabel, Counter>
     /// Share of a prompt's blocks that the picked endpoint holds, 0...1.
     package let prefixHitRatio: MetricFamily<PluginLabels, Histogram>
     /// Bytes of a prompt that the picked endpoint holds.
@@ -61,6 +64,29 @@ package final class PickerMetrics: Sendable {
                     help: "Seconds that scheduling decisions took."
                 )
             ).only
+        requestProcessing =
+            registry.histogram(
+                buckets: Buckets.general,
+                Exposure<NoLabels>(
+                    "llm_d_epp_request_processing_duration_seconds",
+                    help: "Seconds from a request's headers to its decision, waiting for its body included."
+                )
+            ).only
+        responseProcessing =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>(
+                    "llm_d_epp_response_processing_duration_seconds",
+                    help: "Seconds that Apus worked on the frames of a response."
+                )
+            ).only
+        pollErrors = registry.counter(
+            Exposure(
+                "llm_d_epp_datalayer_poll_errors_total",
+                help: "Scrapes of endpoints that failed.",
+                labels: OneLabel.named("source_type")
+            )
+        )
         prefixHitRatio = registry.histogram(
             buckets: Buckets.hitRatio,
             Exposure("inference_extension_prefix_indexer_hit_ratio", help: "Share of a prompt found in the index."),

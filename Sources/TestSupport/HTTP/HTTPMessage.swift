@@ -2,7 +2,7 @@
 package typealias HTTPFields = [(name: String, value: String)]
 
 /// A request as a test wants it on the wire, byte for byte.
-package struct HTTPRequest: Sendable {
+package struct TestRequest: Sendable {
     package enum Body: Sendable {
         case none
         /// With `content-length`.
@@ -24,8 +24,8 @@ package struct HTTPRequest: Sendable {
     }
 
     /// `POST` of a JSON text.
-    package static func post(_ path: String, json: String, headers: HTTPFields = []) -> HTTPRequest {
-        HTTPRequest(
+    package static func post(_ path: String, json: String, headers: HTTPFields = []) -> TestRequest {
+        TestRequest(
             "POST",
             path,
             headers: [("content-type", "application/json")] + headers,
@@ -59,7 +59,7 @@ package struct HTTPRequest: Sendable {
 }
 
 /// A whole response.
-package struct HTTPResponse: Sendable {
+package struct TestResponse: Sendable {
     package var status: Int
     package var headers: HTTPFields
     package var body: [UInt8]

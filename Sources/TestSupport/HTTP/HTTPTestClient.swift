@@ -12,9 +12,9 @@ package struct HTTPTestClient: Sendable {
     }
 
     /// Sends a request and reads the whole response.
-    package func send(_ request: HTTPRequest) async throws -> HTTPResponse {
+    package func send(_ request: TestRequest) async throws -> TestResponse {
         let exchange = try await open(request)
-        return HTTPResponse(
+        return TestResponse(
             status: exchange.status,
             headers: exchange.headers,
             body: try await exchange.rest(),
@@ -22,27 +22,27 @@ package struct HTTPTestClient: Sendable {
         )
     }
 
-    package func get(_ path: String) async throws -> HTTPResponse {
-        try await send(HTTPRequest("GET", path))
+    package func get(_ path: String) async throws -> TestResponse {
+        try await send(TestRequest("GET", path))
     }
 
     /// Sends a request and reads the response up to its headers. The body goes out meanwhile, also while the response
     /// comes in.
-    package func open(_ request: HTTPRequest) async throws -> HTTPExchange {
+    package func open(_ request: TestRequest) async throws -> TestExchange {
         let socket = try await Socket.connect(port: port, timeout: timeout)
         try await socket.write(request.head(port: port))
         let sending = Task {
             // A server may answer and close before it has the whole body: then the response tells what happened.
             for piece in request.pieces { try? await socket.write(piece) }
         }
-        let exchange = HTTPExchange(socket, sending, isHead: request.method == "HEAD")
+        let exchange = TestExchange(socket, sending, isHead: request.method == "HEAD")
         try await exchange.readHead()
         return exchange
     }
 }
 
 /// One response on its way in. Used by one task at a time.
-package final class HTTPExchange {
+package final class TestExchange {
     private enum Framing {
         case none
         case length(Int)

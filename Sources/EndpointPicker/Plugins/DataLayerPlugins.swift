@@ -1,0 +1,39 @@
+internal import Configuration
+internal import Discovery
+
+extension PluginRegistry {
+    static let dataLayerPlugins: [String: Factory] = [
+        "metrics-data-source": { parameters in
+            var settings = MetricsSourceSettings()
+            settings.scheme = parameters.string("scheme", oneOf: ["http", "https"]) ?? settings.scheme
+            settings.insecureSkipVerify = parameters.bool("insecureSkipVerify") ?? settings.insecureSkipVerify
+            if let path = parameters.string("path") {
+                settings.path = path
+                if !path.hasPrefix("/") || path.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {
+                    parameters.diagnostics.error(
+                        "parameter \"path\" must begin with / and have no spaces",
+                        at: parameters.position(of: "path")
+                    )
+                }
+            }
+            return .metricsSource(settings)
+        },
+        "core-metrics-extractor": { parameters in
+            var settings = MetricsExtractorSettings()
+            settings.engineLabelKey = parameters.string("engineLabelKey") ?? settings.engineLabelKey
+            let engines = ["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm"]
+            settings.defaultEngine = parameters.string("defaultEngine", oneOf: engines) ?? settings.defaultEngine
+            parameters.unavailable("engineConfigs")
+            return .metricsExtractor(settings)
+        },
+        "file-discovery": { parameters in
+            let path = parameters.string("path")
+            let watchFile = parameters.bool("watchFile") ?? false
+            guard let path, !path.isEmpty else {
+                parameters.reportMissing("path")
+                return nil
+            }
+            return .fileDiscovery(FileDiscoverySettings(path: path, watchFile: watchFile))
+        },
+    ]
+}

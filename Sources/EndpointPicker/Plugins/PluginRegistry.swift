@@ -1,0 +1,37 @@
+internal import Configuration
+
+/// The plugin types, and what makes an instance of each.
+enum PluginRegistry {
+    /// Reads the parameters, all of which it must ask for; nil when one is missing or wrong, which it has then reported.
+    typealias Factory = @Sendable (inout Fields) -> PluginInstance?
+
+    private static let factories: [String: Factory] = [
+        scorerPlugins, pickerPlugins, profileHandlerPlugins, producerPlugins, dataLayerPlugins, requestPlugins,
+    ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
+
+    /// Every type that this version can make.
+    static var availableTypes: [String] { factories.keys.sorted() }
+
+    /// Makes an instance. Unknown types, unknown parameters and wrong values are reported at their places.
+    static func make(_ plugin: EndpointPickerConfiguration.Plugin, _ diagnostics: Diagnostics) -> PluginInstance {
+        guard let factory = factories[plugin.type] else {
+            reportUnknown(plugin, diagnostics)
+            return .unusable
+        }
+        var parameters = Fields(plugin.parameters, diagnostics, noun: "parameter", at: plugin.position)
+        let instance = factory(&parameters)
+        parameters.finish()
+        return instance ?? .unusable
+    }
+
+    private static func reportUnknown(_ plugin: EndpointPickerConfiguration.Plugin, _ diagnostics: Diagnostics) {
+        let type = quoted(plugin.type)
+        if laterTypes.contains(plugin.type) {
+            diagnostics.error("plugin type \(type) is not available yet in this version", at: plugin.typePosition)
+            return
+        }
+        let known = (availableTypes + laterTypes).sorted()
+        let hint = ClosestName.hint(for: plugin.type, among: known)
+        diagnostics.error("unknown plugin type \(type)\(hint)", at: plugin.typePosition)
+    }
+}

@@ -1,0 +1,143 @@
+internal import Configuration
+internal import Discovery
+
+/// What is wired beside the scheduler.
+extension SetupAssembler {
+    mutating func metrics() -> SchedulingSetup.MetricsSettings? {
+        var metrics = SchedulingSetup.MetricsSettings()
+        var isConfigured = false
+        for source in configuration.dataLayer?.sources ?? [] {
+            used.insert(source.plugin.name)
+            used.formUnion(source.extractors.map(\.name))
+            switch instances[source.plugin.name] {
+            case .metricsSource(let settings):
+                if isConfigured {
+                    diagnostics.error("only one metrics-data-source is allowed", at: source.plugin.position)
+                }
+                isConfigured = true
+                metrics.source = settings
+                metrics.extractor = extractor(of: source)
+            case .unusable, nil: continue
+            case .some(let other):
+                diagnostics.error(
+                    "\(quoted(source.plugin.name)) is \(other.kind), not a data source",
+                    at: source.plugin.position
+                )
+            }
+        }
+        if isConfigured { return metrics }
+        for plugin in configuration.plugins {
+            switch instances[plugin.name] {
+            case .metricsSource(let settings): metrics.source = settings
+            case .metricsExtractor(let settings): metrics.extractor = settings
+            default: continue
+            }
+            used.insert(plugin.name)
+        }
+        guard let layer = configuration.dataLayer else { return metrics }
+        if configuration.apiVersion == .llmd, layer.injectDefaults { return metrics }
+        return nil
+    }
+
+    private func extractor(of source: EndpointPickerConfiguration.DataLayer.Source) -> MetricsExtractorSettings {
+        var found: MetricsExtractorSettings?
+        for reference in source.extractors {
+            switch instances[reference.name] {
+            case .metricsExtractor(let settings):
+                if found != nil {
+                    diagnostics.error("only one core-metrics-extractor is allowed", at: reference.position)
+                }
+                found = settings
+            case .unusable, nil: continue
+            case .some(let other):
+                diagnostics.error(
+                    "\(quoted(reference.name)) is \(other.kind), not an extractor",
+                    at: reference.position
+                )
+            }
+        }
+        if source.extractors.isEmpty {
+            diagnostics.warning(
+                "\(quoted(source.plugin.name)) has no extractors; the core-metrics-extractor is used",
+                at: source.plugin.position
+            )
+        }
+        return found ?? MetricsExtractorSettings()
+    }
+
+    /// The file that is referred to, or else the only one there is.
+    mutating func discovery() -> FileDiscoverySettings? {
+        if let reference = configuration.dataLayer?.discovery {
+            used.insert(reference.name)
+            switch instances[reference.name] {
+            case .fileDiscovery(let settings): return settings
+            case .unusable, nil: return nil
+            case .some(let other):
+                diagnostics.error("\(quoted(reference.name)) is \(other.kind), not a discovery", at: reference.position)
+                return nil
+            }
+        }
+        var found: FileDiscoverySettings?
+        for plugin in configuration.plugins {
+            guard case .fileDiscovery(let settings)? = instances[plugin.name] else { continue }
+            used.insert(plugin.name)
+            if found != nil {
+                diagnostics.error(
+                    "several file-discovery: say in dataLayer.discovery which counts",
+                    at: plugin.position
+                )
+            }
+            found = settings
+        }
+        return found
+    }
+
+    // MARK: Requests
+
+    mutating func parsers() -> [String] {
+        var parsers: [String] = []
+        for reference in configuration.parsers {
+            used.insert(reference.name)
+            switch instances[reference.name] {
+            case .parser:
+                let type = configuration.plugins.first { $0.name == reference.name }?.type ?? reference.name
+                if !parsers.contains(type) { parsers.append(type) }
+            case .unusable, nil: continue
+            case .some(let other):
+                diagnostics.error("\(quoted(reference.name)) is \(other.kind), not a parser", at: reference.position)
+            }
+        }
+        return parsers.isEmpty ? ["openai-parser"] : parsers
+    }
+
+    mutating func checkSaturationDetectors() {
+        if let reference = configuration.saturationDetector {
+            used.insert(reference.name)
+            switch instances[reference.name] {
+            case .saturationDetector, .unusable, nil: break
+            case .some(let other):
+                diagnostics.error(
+                    "\(quoted(reference.name)) is \(other.kind), not a saturation detector",
+                    at: reference.position
+                )
+            }
+        }
+        for plugin in configuration.plugins {
+            guard case .saturationDetector? = instances[plugin.name] else { continue }
+            used.insert(plugin.name)
+            diagnostics.warning(
+                "\(quoted(plugin.name)) has no effect yet: this version never rejects for saturation",
+                at: plugin.position
+            )
+        }
+    }
+
+    func reportUnused() {
+        for plugin in configuration.plugins where !used.contains(plugin.name) {
+            switch instances[plugin.name] {
+            case .unusable, .builtIn, nil: continue
+            default: diagnostics.warning("plugin \(quoted(plugin.name)) is not used", at: plugin.position)
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import CGRPC
+
+/// One stream of the load: what Envoy does for one HTTP request, as a state machine over completions.
+final class LoadStream {
+    private enum Operation: Int { case send, receive, halfClose, status }
+
+    private unowned let client: LoadClient
+    private var slots: UnsafeMutablePointer<apus_client_slots>?
+    private var frames: FrameSlices?
+    /// Frames that wait for the one before to be written.
+    private var outbox: ArraySlice<grpc_slice> = []
+    private var isSending = false
+    private var mustHalfClose = false
+    private var pending = 0
+    private var startTime = 0.0
+    private var pickTime: Double?
+    private var repliesLeft: Set<UInt8> = []
+    private var isResponding = false
+    private var failure: String?
+
+    init(client: LoadClient) {
+        self.client = client
+    }
+
+    func start(_ call: OpaquePointer?, _ frames: FrameSlices) {
+        slots = apus_client_slots_create(call)
+        self.frames = frames
+        outbox = frames.request[1...]
+        isSending = true
+        mustHalfClose = false
+        pickTime = nil
+        failure = nil
+        isResponding = false
+        repliesLeft = [Frames.ReplyField.requestHeaders, Frames.ReplyField.requestBody]
+        startTime = monotonicSeconds()
+        pending = 3
+        slots?.pointee.sent = apus_message_create(grpc_slice_ref(frames.request[0]))
+        _ = apus_client_receive_status(slots, tag(.status))
+        _ = apus_client_start_with_message(slots, tag(.send))
+        _ = apus_client_receive_first_message(slots, tag(.receive))
+    }
+
+    private func tag(_ operation: Operation) -> UnsafeMutableRawPointer {
+        Unmanaged.passUnretained(self).toOpaque() + operation.rawValue
+    }
+
+    func complete(_ operation: Int, success: Bool) {
+        pending -= 1
+        switch Operation(rawValue: operation) {
+        case .send:
+            isSending = false
+            if let buffer = slots?.pointee.sent { grpc_byte_buffer_destroy(buffer) }
+            slots?.pointee.sent = nil
+            if success { sendNext() } else { outbox = [] }
+        case .receive: received(success)
+        case .halfClose, .status, nil: break
+        }
+        if pending == 0 { finish() }
+    }
+
+    private func sendNext() {
+        guard !isSending else { return }
+        if let frame = outbox.popFirst() {
+            isSending = true
+            pending += 1
+            slots?.pointee.sent = apus_message_create(grpc_slice_ref(frame))
+            _ = apus_client_send_message(slots, false, tag(.send))
+        } else if mustHalfClose {
+            mustHalfClose = false
+            pending += 1
+            _ = apus_client_half_close(slots, tag(.halfClose))
+        }
+    }
+
+    private func received(_ success: Bool) {
+        guard success, let buffer = slots?.pointee.received else { return }
+        slots?.pointee.received = nil
+        var slice = apus_message_slice(buffer)
+        note(UnsafeRawBufferPointer(start: apus_slice_start(&slice), count: apus_slice_length(&slice)))
+        grpc_slice_unref(slice)
+        pending += 1
+        _ = apus_client_receive_message(slots, tag(.receive))
+    }
+
+    /// Which reply it is, and what Envoy would do next.
+    private func note(_ bytes: UnsafeRawBufferPointer) {
+        let field = UInt8(truncatingIfNeeded: ProtobufPeek.firstField(below: Frames.ReplyField.limit, in: bytes) ?? 0)
+        switch field {
+        case Frames.ReplyField.requestBody, Frames.ReplyField.responseBody:
+            guard ProtobufPeek.integer(at: Frames.ReplyField.endOfStream(field), in: bytes) == 1 else { return }
+        case Frames.ReplyField.requestHeaders, Frames.ReplyField.responseHeaders: break
+        default:
+            failure = field == Frames.ReplyField.immediate ? "immediate response" : "unexpected reply \(field)"
+            outbox = []
+            mustHalfClose = true
+            return sendNext()
+        }
+        if repliesLeft.remove(field) == nil { failure = "reply \(field) out of turn" }
+        guard repliesLeft.isEmpty else { return }
+        if isResponding {
+            mustHalfClose = true
+        } else {
+            isResponding = true
+            pickTime = monotonicSeconds()
+            repliesLeft = [Frames.ReplyField.responseHeaders, Frames.ReplyField.responseBody]
+            outbox = frames?.response[...] ?? []
+        }
+        sendNext()
+    }
+
+    private func finish() {
+        guard let slots else { return }
+        let code = slots.pointee.status.rawValue
+        if code != 0 { failure = "status \(code)" }
+        if failure == nil, !repliesLeft.isEmpty { failure = "replies missing" }
+        grpc_call_unref(slots.pointee.call)
+        apus_client_slots_destroy(slots)
+        self.slots = nil
+        client.finished(
+            self,
+            latency: monotonicSeconds() - startTime,
+            pickLatency: pickTime.map { $0 - startTime },
+            failure: failure
+        )
+    }
+}
