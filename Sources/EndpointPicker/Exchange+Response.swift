@@ -11,7 +11,7 @@ extension Exchange {
         record.responseHeadersAt = MonotonicTime.now().nanoseconds
         record.status = (response[":status"] ?? response["status"]).flatMap { Int($0) } ?? 0
         if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
-        isEventStream = response["content-type"]?.contains("text/event-stream") ?? false
+        isEventStream = response.value(of: "content-type", contains: "text/event-stream")
         record.isStreaming = isEventStream || record.isStreaming
         usage = UsageReader(format: isEventStream ? .eventStream : .json)
         notice(response)

@@ -49,12 +49,16 @@ package struct HeaderList: Sendable {
         entries.contains { matches($0, name) }
     }
 
-    /// Whether the first value of the header begins with `prefix`, without case.
-    package func value(of name: StaticString, hasPrefix prefix: StaticString) -> Bool {
+    /// Whether the first value of the header has `part` somewhere in it, without case. `part` must have no upper-case letters.
+    package func value(of name: StaticString, contains part: StaticString) -> Bool {
         guard let entry = entries.first(where: { matches($0, name) }) else { return false }
-        let start = Int(entry.valueStart)
-        guard Int(entry.valueEnd) - start >= prefix.utf8CodeUnitCount else { return false }
-        return isEqualIgnoringCase(prefix, at: start)
+        let last = Int(entry.valueEnd) - part.utf8CodeUnitCount
+        var start = Int(entry.valueStart)
+        while start <= last {
+            if isEqualIgnoringCase(part, at: start) { return true }
+            start += 1
+        }
+        return false
     }
 
     /// Every name, as it came, repeated ones too.

@@ -13,12 +13,14 @@ package enum InferenceAPI: Sendable, CaseIterable {
     /// The end of the path decides, so a prefix ("/tenant-a/v1/chat/completions") does not matter; a query, a fragment and slashes at the
     /// end are no part of it.
     package static func matching(path: String) -> InferenceAPI? {
-        var path = Substring(path)
-        if let end = path.utf8.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
-            path = path[..<end]
+        var bytes = path.utf8[...]
+        if let end = bytes.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
+            bytes = bytes[..<end]
         }
-        while path.utf8.last == UInt8(ascii: "/") { path = path.dropLast() }
-        return allCasesLongestSuffixFirst.first { path.hasSuffix($0.pathSuffix) }
+        while bytes.last == UInt8(ascii: "/") { bytes = bytes.dropLast() }
+        return allCasesLongestSuffixFirst.first {
+            bytes.suffix($0.pathSuffix.utf8.count).elementsEqual($0.pathSuffix.utf8)
+        }
     }
 
     private static let allCasesLongestSuffixFirst = allCases.sorted {

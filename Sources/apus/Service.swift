@@ -26,6 +26,7 @@ final class Service: Sendable {
     private let client: HTTPClient
     private let scraper: Scraper?
     private let health: HealthService
+    private let pollers: Pollers
     private let server: Server
     private let healthServer: Server
     private let admin: HTTPServer
@@ -73,12 +74,14 @@ final class Service: Sendable {
         var services = [ExternalProcessor.method: ExternalProcessor.handler(director: director, limits: limits)]
         if options.healthChecking { services.merge(health.handlers()) { first, _ in first } }
         do {
-            server = try Server(configuration: Self.configuration(options), services: services)
+            // One set of pollers for both: a second thread in core's poll loop would take the first one's events and wake it for each.
+            let configuration = Self.configuration(options)
+            pollers = try Pollers(count: configuration.pollers)
+            server = try Server(configuration: configuration, services: services, pollers: pollers)
             var plain = ServerConfiguration.defaults
             plain.bindAddress = options.bindAddress
             plain.port = options.healthPort
-            plain.pollers = 1
-            healthServer = try Server(configuration: plain, services: health.handlers())
+            healthServer = try Server(configuration: plain, services: health.handlers(), pollers: pollers)
         } catch {
             throw StartError(description: error.message)
         }
@@ -131,6 +134,7 @@ final class Service: Sendable {
         await server.shutdown(grace: .seconds(1))
         health.shutdown()
         await healthServer.shutdown(grace: .zero)
+        await pollers.shutdown()
         admin.stop()
         endpoints.stop()
         scraper?.stop()
