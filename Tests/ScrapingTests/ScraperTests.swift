@@ -31,7 +31,7 @@ private final class Bench: Sendable {
     let log = EventLog<Seen>()
     let scraper: Scraper
 
-    init(interval: Duration = .milliseconds(5), timeout: Duration = .seconds(5), maxPageBytes: Int = 4 << 20) {
+    init(interval: Duration = .milliseconds(5), timeout: Duration = .seconds(60), maxPageBytes: Int = 4 << 20) {
         var settings = ScrapeSettings()
         settings.interval = interval
         settings.timeout = timeout
