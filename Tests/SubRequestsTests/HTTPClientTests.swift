@@ -15,7 +15,7 @@ private func error(of work: () async throws(HTTPClientError) -> Void) async -> H
     }
 }
 
-@Suite("The HTTP client")
+@Suite("The HTTP client", .timeLimit(.minutes(2)))
 struct HTTPClientTests {
     let client = HTTPClient()
 
