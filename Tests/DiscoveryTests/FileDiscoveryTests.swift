@@ -50,7 +50,7 @@ private func list(_ names: [String], role: String = "both") -> String {
         .joined(separator: ", ") + "]\n"
 }
 
-@Suite("Endpoints from a file", .timeLimit(.minutes(1)))
+@Suite("Endpoints from a file", .timeLimit(.minutes(2)))
 struct FileDiscoveryTests {
     private let folder: Folder
     private let log = EventLog<Said>()

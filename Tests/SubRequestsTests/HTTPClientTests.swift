@@ -15,7 +15,7 @@ private func error(of work: () async throws(HTTPClientError) -> Void) async -> H
     }
 }
 
-@Suite("The HTTP client")
+@Suite("The HTTP client", .timeLimit(.minutes(2)))
 struct HTTPClientTests {
     let client = HTTPClient()
 
@@ -204,7 +204,7 @@ struct HTTPClientTests {
     func timeout() async throws {
         let server = try FakeHTTPServer { _ in .hang }
         let error = await #expect(throws: HTTPClientError.self) {
-            try await client.send(HTTPRequest(url: server.url(), timeout: .milliseconds(50)))
+            try await client.send(HTTPRequest(url: server.url(), timeout: .seconds(1)))
         }
         #expect(error?.code == .timeout)
         await server.events.wait { $0.contains(.disconnected(connection: 1)) }
@@ -214,7 +214,7 @@ struct HTTPClientTests {
     func slow() async throws {
         let error = try await failure(
             of: .slow(body: Array(repeating: 65, count: 10_000), milliseconds: 5),
-            timeout: .milliseconds(60)
+            timeout: .seconds(1)
         )
         #expect(error?.code == .timeout)
         #expect(error?.responseStarted == true)
