@@ -4,6 +4,7 @@ internal import Discovery
 internal import EndpointPicker
 internal import Glibc
 internal import HTTPServer
+internal import Inference
 internal import Pool
 internal import RPC
 internal import Scheduling
@@ -47,7 +48,7 @@ final class Service: Sendable {
             scheduler: setup.scheduler,
             telemetry: telemetry,
             settings: DirectorSettings(
-                readsBodies: setup.parsers.first != "passthrough-parser",
+                parsers: ParserSelection(types: setup.parsers),
                 honorsSubset: !options.disableSubsetFilter,
                 emitsScores: options.emitEndpointScores
             ),
