@@ -46,7 +46,7 @@ struct RequestTests {
     @Test("Apus gives a request an id when neither client nor gateway has")
     func generatedID() async throws {
         var plan = Deployment.Plan()
-        plan.envoy = { text in
+        plan.envoy = { text, _ in
             text.replacing("stat_prefix: inference", with: "stat_prefix: inference\n          generate_request_id: false")
         }
         try await withDeployment(plan) { deployment in
@@ -122,7 +122,7 @@ struct PassageTests {
     @Test("So it does where the gateway shows Apus the trailers and has no retries")
     func visibleTrailers() async throws {
         var plan = Deployment.Plan()
-        plan.envoy = { text in
+        plan.envoy = { text, _ in
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
                 .filter { !$0.contains("retry_policy:") }
             return lines.joined(separator: "\n").replacing(
