@@ -6,8 +6,6 @@ internal import Telemetry
 
 // The request's way: headers, body, decision, replies.
 extension Exchange {
-    var hasDecided: Bool { record.decidedAt > 0 }
-
     func readHeaders(of frame: borrowing Frame) {
         headers = frame.headers()
         readSubset(of: frame)

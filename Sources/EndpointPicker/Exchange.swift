@@ -55,8 +55,13 @@ final class Exchange {
                 )
                 try await handle(event, frame)
             }
-            // Envoy is done. Without a response phase in its configuration that is all there is to see.
-            director.telemetry.finish(record, conversation.isResponseOver || !hasDecided ? .complete : .unobserved)
+            let termination: Termination =
+                switch conversation.progress {
+                case .complete: .complete
+                case .unobserved: .unobserved
+                case .cutShort: .clientGone
+                }
+            director.telemetry.finish(record, termination)
             return .ok
         } catch let refusal as PickerError {
             return await refuse(refusal)
