@@ -1,5 +1,5 @@
+import Bytes
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
@@ -12,7 +12,7 @@ private final class Load: Sendable {
         var failures: [String] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     var answers: Int { state.withLock { $0.answers } }
     var failures: [String] { state.withLock { $0.failures } }
@@ -247,7 +247,11 @@ struct HangUpTests {
                     // A part of the request, or the request and some of the response.
                     try? await socket.write(bytes.prefix(bytes.count * (number + 1) / 50))
                     if number >= 50 {
-                        for n in 0..<(number % 4) { do { let x = try await socket.read(); print("READ", number, n, x.count) } catch { print("ERR", number, n, error) } }
+                        for n in 0..<(number % 4) {
+                            do { let x = try await socket.read(); print("READ", number, n, x.count) } catch {
+                                print("ERR", number, n, error)
+                            }
+                        }
                     }
                     socket.hangUp()
                 }

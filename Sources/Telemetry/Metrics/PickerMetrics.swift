@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// Every metric of the picker, each defined once: its names in the router's and in the Inference Extension's
 /// vocabulary, its labels and its buckets. Events feed them (`Telemetry`); nothing else does but for the prefix index.
@@ -24,7 +24,7 @@ package final class PickerMetrics: Sendable {
     let immediateResponses: MetricFamily<OneLabel, Counter>
 
     private let requests: RequestFamilies
-    private let series = Mutex<[RequestLabels: RequestSeries]>([:])
+    private let series = Lock<[RequestLabels: RequestSeries]>([:])
 
     package init() {
         requests = RequestFamilies(registry)
