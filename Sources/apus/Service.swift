@@ -22,6 +22,7 @@ final class Service: Sendable {
     private let log: Logger
     private let accessLines: LineWriter
     private let pool: Pool
+    private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
     private let scraper: Scraper?
@@ -46,14 +47,11 @@ final class Service: Sendable {
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
-            settings: DirectorSettings(
-                readsBodies: setup.parsers.first != "passthrough-parser",
-                honorsSubset: !options.disableSubsetFilter,
-                emitsScores: options.emitEndpointScores
-            ),
+            settings: DirectorSettings(setup, options),
             seed: .random(in: .min ... .max)
         )
-        let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
+        reload = ConfigurationReload(options, setup, director, telemetry, log)
+        let pages = AdminPages(pool: pool, telemetry: telemetry, reload: reload, options: options)
         pages.exposePool()
 
         endpoints = try EndpointSource(
@@ -100,6 +98,7 @@ final class Service: Sendable {
     /// Serves until a signal says to end, then drains.
     func run(until signals: EndingSignals) async {
         scraper?.start()
+        reload.start()
         setHealth(.serving)
         let address = options.bindAddress
         log.info(
@@ -136,6 +135,7 @@ final class Service: Sendable {
         await healthServer.shutdown(grace: .zero)
         await pollers.shutdown()
         admin.stop()
+        reload.stop()
         endpoints.stop()
         scraper?.stop()
         client.shutdown()
