@@ -63,7 +63,7 @@ package final class HealthService: Sendable {
     }
 
     private func status(of service: String, _ state: borrowing State) -> ServingStatus? {
-        state.statuses[answersAnyService ? "" : service]
+        state.statuses[service] ?? (answersAnyService ? state.statuses[""] : nil)
     }
 
     private func notify(_ state: inout State) {

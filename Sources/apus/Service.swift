@@ -4,7 +4,6 @@ internal import Discovery
 internal import EndpointPicker
 internal import Glibc
 internal import HTTPServer
-internal import Inference
 internal import Pool
 internal import RPC
 internal import Scheduling
@@ -23,6 +22,7 @@ final class Service: Sendable {
     private let log: Logger
     private let accessLines: LineWriter
     private let pool: Pool
+    private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
     private let scraper: Scraper?
@@ -47,14 +47,11 @@ final class Service: Sendable {
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
-            settings: DirectorSettings(
-                parsers: ParserSelection(types: setup.parsers),
-                honorsSubset: !options.disableSubsetFilter,
-                emitsScores: options.emitEndpointScores
-            ),
+            settings: DirectorSettings(setup, options),
             seed: .random(in: .min ... .max)
         )
-        let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
+        reload = ConfigurationReload(options, setup, director, telemetry, log)
+        let pages = AdminPages(pool: pool, telemetry: telemetry, reload: reload, options: options)
         pages.exposePool()
 
         endpoints = try EndpointSource(
@@ -101,6 +98,7 @@ final class Service: Sendable {
     /// Serves until a signal says to end, then drains.
     func run(until signals: EndingSignals) async {
         scraper?.start()
+        reload.start()
         setHealth(.serving)
         let address = options.bindAddress
         log.info(
@@ -137,6 +135,7 @@ final class Service: Sendable {
         await healthServer.shutdown(grace: .zero)
         await pollers.shutdown()
         admin.stop()
+        reload.stop()
         endpoints.stop()
         scraper?.stop()
         client.shutdown()
