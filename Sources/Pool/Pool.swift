@@ -41,6 +41,7 @@ package final class Pool: Sendable {
     package let stalenessThreshold: Duration
     private let state = Lock(State())
     private let published = Lock(Snapshot.empty)
+    let lingering = Lingering()
 
     package init(stalenessThreshold: Duration) {
         self.stalenessThreshold = stalenessThreshold
@@ -87,6 +88,7 @@ package final class Pool: Sendable {
             state.hasUnpublished = true
             publish(&state)
         }
+        lingering.release(seenIn: snapshot)
     }
 
     private static func record(
@@ -156,6 +158,7 @@ package final class Pool: Sendable {
     /// Makes what was recorded visible. Building a snapshot costs time in proportion to the pool, so call it once for a batch of pages.
     package func publish() {
         state.withLock { publish(&$0) }
+        lingering.release(seenIn: snapshot)
     }
 
     private func publish(_ state: inout State) {
