@@ -1,4 +1,5 @@
 internal import Bytes
+package import Configuration
 internal import ExtProc
 package import Inference
 package import Pool
@@ -14,6 +15,7 @@ package final class Director: Sendable {
     private let policy: Lock<Policy>
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
+    private let herding = HerdingIndex()
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
     private static let rescheduleLimit = 8
@@ -51,9 +53,13 @@ package final class Director: Sendable {
     // MARK: Reading
 
     /// Reads the whole body of a request; nil when the parser of its path reads none.
-    func parse(headers: HeaderList, body: borrowing ByteBuffer) throws(PickerError) -> PickedRequest? {
+    func parse(
+        headers: HeaderList,
+        body: borrowing ByteBuffer,
+        with parsers: ParserSelection
+    ) throws(PickerError) -> PickedRequest? {
         do {
-            guard let request = try settings.parsers.parse(body, path: headers.inferencePath) else { return nil }
+            guard let request = try parsers.parse(body, path: headers.inferencePath) else { return nil }
             return PickedRequest(model: request.model, modelRange: request.modelRange, inference: request)
         } catch {
             throw PickerError(.badRequest, error.message, fault: .client)
@@ -110,11 +116,13 @@ package final class Director: Sendable {
                 continue
             }
             scheduler.record(scheduling, result)
+            if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
             return Decision(
                 destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
+                prompt: scheduler.prefixCache.map { PlacedPrompt(blocks: scheduling.prefix, cache: $0) },
                 reservation: reservation
             )
         }
@@ -160,12 +168,7 @@ package final class Director: Sendable {
         let endpoint = result.endpoint
         record.decidedAt = decidedAt.nanoseconds
         record.schedulingTime = decidedAt.nanoseconds - startedAt.nanoseconds
-        record.pick = RequestRecord.Pick(
-            address: endpoint.hostPort,
-            name: endpoint.identity.name,
-            namespace: endpoint.identity.namespace,
-            port: endpoint.port
-        )
+        record.pick = RequestRecord.Pick(endpoint)
         record.decision = DecisionRecord(
             requestID: record.requestID,
             model: record.model,
@@ -175,6 +178,7 @@ package final class Director: Sendable {
         if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
+            record.predictedCachedTokens = predicted.matched * blockTokens
             telemetry.prefixPredicted(
                 matched: predicted.matched,
                 total: predicted.total,
@@ -224,6 +228,8 @@ package struct DirectorSettings: Sendable {
     /// Whether the picked endpoints' scores go into dynamic metadata.
     package var emitsScores: Bool
 
+    package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
+
     package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
         self.parsers = parsers
         self.honorsSubset = honorsSubset
@@ -258,11 +264,14 @@ struct Decision: ~Copyable {
     /// `ip:port`, several with commas, the best first.
     let destination: String
     let scores: String?
+    /// What the prefix cache was told of the request; nil without one.
+    let prompt: PlacedPrompt?
     private let reservation: Reservation
 
-    init(destination: String, scores: String?, reservation: consuming Reservation) {
+    init(destination: String, scores: String?, prompt: PlacedPrompt?, reservation: consuming Reservation) {
         self.destination = destination
         self.scores = scores
+        self.prompt = prompt
         self.reservation = reservation
     }
 

@@ -82,6 +82,8 @@ package final class RequestRecord {
     // MARK: The decision
 
     package var pick: Pick?
+    /// Tokens of the prompt that the picked endpoint was expected to have cached; nil without a prefix index.
+    package var predictedCachedTokens: Int?
     /// Its scores; also what `/debug/decisions` shows.
     package var decision: DecisionRecord?
 
@@ -104,6 +106,8 @@ package final class RequestRecord {
     package var responseHeadersAt: UInt64 = 0
     /// The first byte of the response's body arrived.
     package var firstByteAt: UInt64 = 0
+    /// The latest piece of the response's body arrived.
+    package var latestPieceAt: UInt64 = 0
     package var finishedAt: UInt64 = 0
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0

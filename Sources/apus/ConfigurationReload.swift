@@ -70,5 +70,6 @@ extension DirectorSettings {
             honorsSubset: !options.disableSubsetFilter,
             emitsScores: options.emitEndpointScores
         )
+        responseProcessing = setup.responseProcessing
     }
 }

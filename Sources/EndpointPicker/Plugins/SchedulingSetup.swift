@@ -11,6 +11,7 @@ package struct SchedulingSetup: Sendable {
     package var discovery: FileDiscoverySettings?
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
+    package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()

@@ -29,7 +29,8 @@ struct SetupAssembler {
             ),
             metrics: metrics(),
             discovery: discovery(),
-            parsers: parsers()
+            parsers: parsers(),
+            responseProcessing: configuration.responseProcessing
         )
         checkSaturationDetectors()
         reportUnused()
