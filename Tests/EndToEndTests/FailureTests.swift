@@ -247,7 +247,11 @@ struct HangUpTests {
                     // A part of the request, or the request and some of the response.
                     try? await socket.write(bytes.prefix(bytes.count * (number + 1) / 50))
                     if number >= 50 {
-                        for n in 0..<(number % 4) { do { let x = try await socket.read(); print("READ", number, n, x.count) } catch { print("ERR", number, n, error) } }
+                        for n in 0..<(number % 4) {
+                            do { let x = try await socket.read(); print("READ", number, n, x.count) } catch {
+                                print("ERR", number, n, error)
+                            }
+                        }
                     }
                     socket.hangUp()
                 }

@@ -81,7 +81,8 @@ struct RefusalTests {
 @Suite("Subsets of a gateway", .serialized, .showsLogs)
 struct SubsetTests {
     /// Envoy's configuration with a filter that names a subset before Apus is asked.
-    private static func plan(_ subset: @escaping @Sendable ([Int]) -> [String], apus: [String] = []) -> Deployment.Plan {
+    private static func plan(_ subset: @escaping @Sendable ([Int]) -> [String], apus: [String] = []) -> Deployment.Plan
+    {
         var plan = Deployment.Plan(apus: apus)
         plan.envoy = { text, ports in
             let list = subset(ports).map { "\"\($0)\"" }.joined(separator: ", ")
@@ -130,7 +131,10 @@ struct SubsetTests {
         }
     }
 
-    @Test("A subset without any endpoint of the pool, or an empty one, is answered 503", arguments: [[], ["10.0.0.1:80"]])
+    @Test(
+        "A subset without any endpoint of the pool, or an empty one, is answered 503",
+        arguments: [[], ["10.0.0.1:80"]]
+    )
     func nobody(subset: [String]) async throws {
         try await withDeployment(Self.plan { _ in subset }) { deployment in
             for request in [Ask.completion(), TestRequest("GET", "/v1/models")] {

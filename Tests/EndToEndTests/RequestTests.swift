@@ -47,7 +47,10 @@ struct RequestTests {
     func generatedID() async throws {
         var plan = Deployment.Plan()
         plan.envoy = { text, _ in
-            text.replacing("stat_prefix: inference", with: "stat_prefix: inference\n          generate_request_id: false")
+            text.replacing(
+                "stat_prefix: inference",
+                with: "stat_prefix: inference\n          generate_request_id: false"
+            )
         }
         try await withDeployment(plan) { deployment in
             let response = try await deployment.client.send(Ask.completion())
