@@ -47,7 +47,10 @@ struct StartTests {
         #expect(result.output.contains("exclude each other"), "\(result.output)")
     }
 
-    @Test("A port that is taken is an error that names it", arguments: ["grpc-port", "grpc-health-port", "metrics-port"])
+    @Test(
+        "A port that is taken is an error that names it",
+        arguments: ["grpc-port", "grpc-health-port", "metrics-port"]
+    )
     func portInUse(flag: String) async throws {
         let other = try Socket.listen()
         let ports = Self.ports.filter { !$0.hasPrefix("--\(flag)=") } + ["--\(flag)=\(other.port)"]
