@@ -79,7 +79,7 @@ test_all ""
 if ((sanitizers)); then
     # The code under test aborts at the first report; Envoy and other programs that tests start are not instrumented.
     export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}
-    export TSAN_OPTIONS=halt_on_error=1:${TSAN_OPTIONS:-}
+    export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/deploy/tsan-suppressions.txt:${TSAN_OPTIONS:-}
     test_all " (address sanitizer)" --sanitize=address --build-path .build-asan
     step "mutexes for the thread sanitizer" build_tsan_help && runner=(env "LD_PRELOAD=$PWD/.build-tsan/tsan-mutex.so")
     test_all " (thread sanitizer)" --sanitize=thread --build-path .build-tsan
