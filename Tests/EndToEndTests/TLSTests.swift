@@ -42,6 +42,7 @@ extension Deployment {
             externalProcessorPort: apus.externalProcessorPort
         )
         let other = try await EnvoyProcess(.text(change(template.text())))
+        defer { withExtendedLifetime(other) {} }
         return try await other.client().send(Ask.completion()).status
     }
 }
@@ -59,10 +60,10 @@ struct TLSTests {
                 #expect(try await deployment.arrival(id).request["path"].string == "/v1/completions")
             }
             // A gateway that speaks plain text gets nothing, and harms nobody.
-            let plain = EnvoyProcess.Configuration.originalDestination(
-                externalProcessorPort: deployment.apus.externalProcessorPort
-            )
-            #expect(try await EnvoyProcess(plain).client().send(Ask.completion()).status == 500)
+            let port = deployment.apus.externalProcessorPort
+            let plain = try await EnvoyProcess(.originalDestination(externalProcessorPort: port))
+            #expect(try await plain.client().send(Ask.completion()).status == 500)
+            #expect(plain.process.isRunning)
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
             // Health stays in plain text.
             #expect(await Apus.health(port: deployment.apus.healthPort) == serving)
@@ -94,12 +95,14 @@ struct TLSTests {
                 await Apus.health(port: port, tls: GRPCClient.TLS(trusting: pair)) == serving
             }
             #expect(await shows(pairs[0]))
+            // Cancelled in place of the load, whose requests are to come to their ends.
+            let end = Task { try? await Task.sleep(for: .seconds(3600)) }
             let load = Task {
                 try await withThrowingTaskGroup(of: [Int].self) { group in
                     for _ in 0..<3 {
                         group.addTask {
                             var statuses: [Int] = []
-                            while !Task.isCancelled {
+                            while !end.isCancelled {
                                 statuses.append(try await deployment.client.send(Ask.completion()).status)
                             }
                             return statuses
@@ -119,7 +122,7 @@ struct TLSTests {
             try await eventually("the third certificate") { await shows(pairs[2]) }
             #expect(await !shows(pairs[1]))
 
-            load.cancel()
+            end.cancel()
             let statuses = try await load.value
             #expect(statuses.count > 10)
             #expect(statuses.allSatisfy { $0 == 200 })
