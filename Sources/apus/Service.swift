@@ -36,6 +36,7 @@ final class Service: Sendable {
         self.options = options
         let format = LogFormat(rawValue: options.logFormat) ?? (isatty(STDERR_FILENO) == 1 ? .text : .json)
         log = Logger(verbosity: options.verbosity, format: format)
+        CoreLog.redirect { [log] in log.warning("gRPC: \($0)") }
         try Self.refuse(options)
         for flag in Self.flagsWithoutEffect(options) { log.warning("--\(flag) has no effect") }
         tls = options.secureServing ? try ServingTLS(options, log: log) : nil
