@@ -79,8 +79,8 @@ let package = Package(
 
         // Around it
         library("Configuration", ["CYAML"]),
-        library("Telemetry"),
-        library("HTTPServer", ["CMicroHTTPD"]),
+        library("Telemetry", ["Bytes"]),
+        library("HTTPServer", ["CMicroHTTPD", "Bytes"]),
         library("Certificates", ["COpenSSL"]),
         library(
             "EndpointPicker",

@@ -1,6 +1,5 @@
 private import Bytes
 private import Glibc
-private import Synchronization
 
 /// Tells when the file under a path has become another one or has been written, on a thread of its own.
 ///
@@ -25,9 +24,9 @@ package final class FileWatcher: Sendable {
     private let events: Int32
     /// Closing the writing end stops the thread.
     private let stopReader: Int32
-    private let stopWriter: Mutex<Int32>
-    private let thread = Mutex<pthread_t?>(nil)
-    private let seen: Mutex<Look>
+    private let stopWriter: Lock<Int32>
+    private let thread = Lock<pthread_t?>(nil)
+    private let seen: Lock<Look>
 
     /// Watches from now on; changes are told after `start`.
     package init(path: String) {
@@ -37,8 +36,8 @@ package final class FileWatcher: Sendable {
         pipe(&ends)
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         stopReader = ends[0]
-        stopWriter = Mutex(ends[1])
-        seen = Mutex(Look())
+        stopWriter = Lock(ends[1])
+        seen = Lock(Look())
         watchDirectories()
         seen.withLock { $0 = look() }
     }
@@ -70,7 +69,7 @@ package final class FileWatcher: Sendable {
         }
     }
 
-    /// Ends watching, after the call of `onChange` that may be under way.
+    /// Ends the thread; no call comes after it has returned. Must not be called by `onChange`.
     package func stop() {
         stopWriter.withLock { writer in
             if writer >= 0 { close(writer) }

@@ -10,8 +10,8 @@ package import Telemetry
 package final class Director: Sendable {
     package let pool: Pool
     package let telemetry: Telemetry
-    let settings: DirectorSettings
-    private let scheduler: Scheduler
+    /// What the configuration decides; a reload replaces it as a whole.
+    private let policy: Lock<Policy>
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
 
@@ -26,11 +26,18 @@ package final class Director: Sendable {
         seed: UInt64
     ) {
         self.pool = pool
-        self.scheduler = scheduler
         self.telemetry = telemetry
-        self.settings = settings
+        policy = Lock(Policy(scheduler: scheduler, settings: settings))
         self.seed = seed
     }
+
+    /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
+    package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
+        let policy = Policy(scheduler: scheduler, settings: settings)
+        self.policy.withLock { $0 = policy }
+    }
+
+    var settings: DirectorSettings { policy.withLock { $0 }.settings }
 
     /// A random generator for one exchange.
     func nextGenerator() -> SeededGenerator {
@@ -71,9 +78,17 @@ package final class Director: Sendable {
         record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
         record.isStreaming = request?.inference?.stream ?? false
 
+        let policy = policy.withLock { $0 }
+        let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
-        let scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
+        let scheduling = schedulingRequest(
+            inquiry,
+            body: body,
+            record: record,
+            snapshot: candidates.snapshot,
+            cache: scheduler.prefixCache
+        )
         let tokens = scheduling.estimatedTokens
         var attempt = 0
         while true {
@@ -98,10 +113,10 @@ package final class Director: Sendable {
             }
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
-            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt)
+            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
             return Decision(
                 destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
-                scores: settings.emitsScores ? Self.scores(of: result.primary) : nil,
+                scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
                 reservation: reservation
             )
         }
@@ -111,7 +126,8 @@ package final class Director: Sendable {
         _ inquiry: Inquiry,
         body: borrowing ByteBuffer,
         record: RequestRecord,
-        snapshot: Snapshot
+        snapshot: Snapshot,
+        cache: ApproximatePrefixCache?
     ) -> SchedulingRequest {
         let headers = inquiry.headers
         var scheduling = SchedulingRequest(
@@ -120,7 +136,7 @@ package final class Director: Sendable {
             estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
             header: { headers.value(named: $0) }
         )
-        if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
+        if let inference = inquiry.request?.inference, let cache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
             let hashes = PrefixBlocks.hashes(
                 of: inference,
@@ -140,7 +156,8 @@ package final class Director: Sendable {
         _ result: SchedulingResult,
         in record: RequestRecord,
         startedAt: MonotonicTime,
-        decidedAt: MonotonicTime
+        decidedAt: MonotonicTime,
+        cache: ApproximatePrefixCache?
     ) {
         let endpoint = result.endpoint
         record.decidedAt = decidedAt.nanoseconds
@@ -157,7 +174,7 @@ package final class Director: Sendable {
             targetModel: record.targetModel,
             profiles: result.results.map(\.decision)
         )
-        if let cache = scheduler.prefixCache {
+        if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
             telemetry.prefixPredicted(
@@ -186,6 +203,17 @@ extension ProfileResult {
             picked: picked,
             endpoint: { candidates.endpoint($0).hostPort }
         )
+    }
+}
+
+/// One object, so that a decision takes one reference of it and not one per scorer.
+private final class Policy: Sendable {
+    let scheduler: Scheduler
+    let settings: DirectorSettings
+
+    init(scheduler: Scheduler, settings: DirectorSettings) {
+        self.scheduler = scheduler
+        self.settings = settings
     }
 }
 

@@ -83,8 +83,12 @@ extension Exchange {
         isLast: Bool
     ) async throws {
         if isLast { finish() }
-        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast) }) {
-            return try await send(form.replies(byteCount: restored.count, isEdited: true)) { $0(restored.bytes) }
+        let isWhole = conversation.modes.response == .buffered
+        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast || isWhole) }) {
+            var plan = form.replies(byteCount: restored.count, isEdited: true)
+            // Envoy refuses a buffered body of another length than the header says.
+            if isWhole { plan[0].reply.headers.set("content-length", String(restored.count)) }
+            return try await send(plan) { $0(restored.bytes) }
         }
         try await send(form.replies(byteCount: frame.bodyByteCount, isEdited: false)) { frame.withBody($0) }
     }

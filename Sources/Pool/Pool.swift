@@ -1,5 +1,4 @@
 package import Bytes
-private import Synchronization
 
 /// The model servers Apus knows, what it knows of them, and what it has sent them.
 ///
@@ -42,8 +41,8 @@ package final class Pool: Sendable {
 
     /// An endpoint is fresh while its latest good page is younger than this.
     package let stalenessThreshold: Duration
-    private let state = Mutex(State())
-    private let published = Mutex(Snapshot.empty)
+    private let state = Lock(State())
+    private let published = Lock(Snapshot.empty)
 
     package init(stalenessThreshold: Duration) {
         self.stalenessThreshold = stalenessThreshold

@@ -122,15 +122,8 @@ package final class Server: @unchecked Sendable {
     // MARK: Users
 
     /// One more event will come. Only whoever has one coming already, or `init`, may call this.
-    ///
-    /// What the calling thread has written so far is visible after `acquireCore`. Core orders the two as well, but
-    /// ThreadSanitizer cannot see into core.
     func retainCore() {
-        users.wrappingAdd(1, ordering: .releasing)
-    }
-
-    func acquireCore() {
-        _ = users.load(ordering: .acquiring)
+        users.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// An event has come, and its receiver will use core's server no more.

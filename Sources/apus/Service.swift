@@ -22,6 +22,7 @@ final class Service: Sendable {
     private let log: Logger
     private let accessLines: LineWriter
     private let pool: Pool
+    private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
     private let scraper: Scraper?
@@ -49,14 +50,11 @@ final class Service: Sendable {
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
-            settings: DirectorSettings(
-                readsBodies: setup.parsers.first != "passthrough-parser",
-                honorsSubset: !options.disableSubsetFilter,
-                emitsScores: options.emitEndpointScores
-            ),
+            settings: DirectorSettings(setup, options),
             seed: .random(in: .min ... .max)
         )
-        let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
+        reload = ConfigurationReload(options, setup, director, telemetry, log)
+        let pages = AdminPages(pool: pool, telemetry: telemetry, reload: reload, options: options)
         pages.exposePool()
 
         endpoints = try EndpointSource(
@@ -105,6 +103,7 @@ final class Service: Sendable {
         scraper?.start()
         tls?.start()
         readiness.start()
+        reload.start()
         let address = options.bindAddress
         log.info(
             "ext_proc listening on \(Endpoint.hostPort(address: address, port: server.port))",
@@ -140,6 +139,7 @@ final class Service: Sendable {
         await healthServer.shutdown(grace: .zero)
         await pollers.shutdown()
         admin.stop()
+        reload.stop()
         endpoints.stop()
         tls?.stop()
         scraper?.stop()

@@ -3,8 +3,6 @@ import Foundation
 import TestSupport
 import Testing
 
-private let serving = 1
-
 extension GRPCClient.TLS {
     fileprivate init(trusting pair: KeyPair) {
         self.init(roots: pair.certificateChain)
@@ -66,7 +64,7 @@ struct TLSTests {
             #expect(plain.process.isRunning)
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
             // Health stays in plain text.
-            #expect(await Apus.health(port: deployment.apus.healthPort) == serving)
+            #expect(await Health.check(deployment.apus.healthPort) == Health.serving)
         }
     }
 
@@ -79,7 +77,7 @@ struct TLSTests {
         var plan = Deployment.Plan(servers: 1)
         plan.isSecure = true
         plan.apus = ["--cert-path=\(files.directory.path)", "--enable-cert-reload", "--health-checking"]
-        plan.envoy = { text in
+        plan.envoy = { text, _ in
             // Every request over a connection, and so a handshake, of its own.
             try settings(verifying(roots))(text).replacing(
                 "http2_protocol_options:\n            connection_keepalive",
@@ -92,7 +90,7 @@ struct TLSTests {
         try await withDeployment(plan) { deployment in
             let port = deployment.apus.externalProcessorPort
             func shows(_ pair: KeyPair) async -> Bool {
-                await Apus.health(port: port, tls: GRPCClient.TLS(trusting: pair)) == serving
+                await Health.check(port, tls: GRPCClient.TLS(trusting: pair)) == Health.serving
             }
             #expect(await shows(pairs[0]))
             // Cancelled in place of the load, whose requests are to come to their ends.
@@ -149,7 +147,8 @@ struct TLSTests {
         var plan = Deployment.Plan(servers: 1)
         plan.isSecure = true
         plan.apus = ["--client-ca-file=\(known.certificate)"]
-        plan.envoy = settings(adding: [known.identity])
+        let gateway = settings(adding: [known.identity])
+        plan.envoy = { text, _ in try gateway(text) }
         let (nobody, stranger) = (settings(), settings(adding: [unknown.identity]))
         try await withDeployment(plan) { deployment async throws in
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
@@ -164,7 +163,8 @@ struct TLSTests {
         var plan = Deployment.Plan(servers: 1)
         plan.isSecure = true
         plan.apus = ["--tls-min-version=VersionTLS13"]
-        plan.envoy = settings(adding: ["tls_params: {tls_maximum_protocol_version: TLSv1_3}"])
+        let new = settings(adding: ["tls_params: {tls_maximum_protocol_version: TLSv1_3}"])
+        plan.envoy = { text, _ in try new(text) }
         try await withDeployment(plan) { deployment async throws in
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
             let old = settings(adding: ["tls_params: {tls_maximum_protocol_version: TLSv1_2}"])
@@ -178,7 +178,7 @@ struct TLSTests {
         var plan = Deployment.Plan(servers: 1)
         plan.isSecure = true
         plan.apus = ["--tls-min-version=1.2", "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]
-        plan.envoy = named
+        plan.envoy = { text, _ in try named(text) }
         try await withDeployment(plan) { deployment async throws in
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
             #expect(try await deployment.status(through: other) == 500)

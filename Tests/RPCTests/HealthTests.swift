@@ -42,9 +42,11 @@ struct HealthTests {
     func anyService() async throws {
         let health = HealthService(answersAnyService: true)
         health.set(service: "", .notServing)
+        health.set(service: "liveness", .serving)
         try await withServer(health.handlers()) { server in
             await withGRPCClient(port: server.port) { client in
                 #expect(await client.unary(check, request("whatever")).reply == notServing)
+                #expect(await client.unary(check, request("liveness")).reply == serving)
                 health.set(service: "", .serving)
                 #expect(await client.unary(check, request("whatever")).reply == serving)
                 health.set(service: "own", .serving)

@@ -23,8 +23,8 @@ final class Deployment: Sendable {
         var endpoints: @Sendable ([Int], TemporaryDirectory) throws -> [String] = { ports, _ in
             ["--endpoints=" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")]
         }
-        /// Changes Envoy's configuration.
-        var envoy: @Sendable (String) throws -> String = { $0 }
+        /// Changes Envoy's configuration; gets the ports of the servers too.
+        var envoy: @Sendable (String, [Int]) throws -> String = { text, _ in text }
     }
 
     /// The deployment of the running test or suite.
@@ -57,7 +57,7 @@ final class Deployment: Sendable {
             case .overrideHost:
                 .overrideHost(externalProcessorPort: apus.externalProcessorPort, endpointPorts: ports)
             }
-        envoy = try await EnvoyProcess(.text(plan.envoy(configuration.text())))
+        envoy = try await EnvoyProcess(.text(plan.envoy(configuration.text(), ports)))
     }
 
     /// A client of the gateway.

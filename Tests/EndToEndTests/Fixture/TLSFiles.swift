@@ -42,14 +42,3 @@ struct TLSFiles: Sendable {
         }
     }
 }
-
-extension Apus {
-    /// The status that gRPC health gives for a name: its number, and nil where there is none. Any port that has health.
-    static func health(port: Int, _ service: String = "", tls: GRPCClient.TLS? = nil) async -> Int? {
-        await withGRPCClient(port: port, tls: tls) { client in
-            let request = service.isEmpty ? [] : [0x0A, UInt8(service.utf8.count)] + Array(service.utf8)
-            let reply = await client.unary("/grpc.health.v1.Health/Check", request, timeout: .seconds(30)).reply
-            return reply.map { $0.count == 2 ? Int($0[1]) : 0 }
-        }
-    }
-}
