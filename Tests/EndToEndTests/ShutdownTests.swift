@@ -6,8 +6,8 @@ import Testing
 /// gRPC health as a gateway asks for it.
 enum Health {
     /// What `Check` says of a service; nil when it is not there to say anything.
-    static func check(_ port: Int, _ service: String = "") async -> UInt64? {
-        await withGRPCClient(port: port) { client in
+    static func check(_ port: Int, _ service: String = "", tls: GRPCClient.TLS? = nil) async -> UInt64? {
+        await withGRPCClient(port: port, tls: tls) { client in
             var request = ProtobufWriter()
             if !service.isEmpty { request.text(1, service) }
             let answer = await client.unary("/grpc.health.v1.Health/Check", request.bytes, timeout: .seconds(10))
