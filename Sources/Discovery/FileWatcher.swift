@@ -28,6 +28,7 @@ package final class FileWatcher: Sendable {
     private let thread = Lock<pthread_t?>(nil)
     private let seen: Lock<Look>
 
+    /// Watches from now on; changes are told after `start`.
     package init(path: String) {
         self.path = path
         events = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))

@@ -228,6 +228,7 @@ package struct DirectorSettings: Sendable {
     /// Whether the picked endpoints' scores go into dynamic metadata.
     package var emitsScores: Bool
 
+    /// How much of the responses is looked at.
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
 
     package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {

@@ -41,10 +41,13 @@ import Testing
             )
             var restored = EnvoyReply(.responseBody)
             restored.body = .replaced(Array(#"{"model":"mine"}"#.utf8))
+            restored.set = ["content-length: 16"]
+            var decided = decision(.requestBody, body: .replaced(Array(completion("p", model: "theirs").utf8)))
+            decided.set.insert("content-length: 64", at: 0)
             #expect(
                 replies == [
                     EnvoyReply(.requestHeaders),
-                    decision(.requestBody, body: .replaced(Array(completion("p", model: "theirs").utf8))),
+                    decided,
                     seen,
                     restored,
                 ]
