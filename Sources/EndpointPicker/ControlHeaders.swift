@@ -18,15 +18,21 @@ enum ControlHeaders {
         "x-kv-cache-source-host-port", "epp-profile",
     ]
 
-    /// The names, as the client sent them, of headers that must not reach the model server; each once.
+    /// The names, as the client sent them, of headers that must not reach the model server beside a decision; each once. The destination is
+    /// not among them: the decision overwrites it.
     static func forbidden(in headers: HeaderList) -> [String] {
+        pickersOwn(in: headers).filter { !ASCII.equalsIgnoringCase($0, destination) }
+    }
+
+    /// The names, as the client sent them, of all headers that only a picker may set; each once.
+    static func pickersOwn(in headers: HeaderList) -> [String] {
         var found: [String] = []
         for name in headers.names where !found.contains(name) {
             // Nearly all names end here, without a copy.
             guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "x") || first | 0x20 == UInt8(ascii: "e")
             else { continue }
             let lowercase = ASCII.lowercased(name)
-            if reserved.contains(lowercase) || (lowercase.hasPrefix(destination) && lowercase != destination) {
+            if reserved.contains(lowercase) || lowercase.hasPrefix(destination) {
                 found.append(name)
             }
         }

@@ -90,10 +90,11 @@ package final class Telemetry: Sendable {
 
     // MARK: Scrapes
 
-    /// A scrape ended. `outcome` is `ok`, or from a small set of what went wrong: `unreachable`, `timeout`, `error`, ….
-    package func scraped(outcome: String, nanoseconds: UInt64) {
+    /// A scrape ended. `outcome` is `ok` or `error`.
+    /// - Parameter nanoseconds: how long it took; nil for one that failed.
+    package func scraped(outcome: String, nanoseconds: UInt64?) {
         metrics.scrapes.child(OneLabel(outcome)).add()
-        metrics.scrapeTime.observe(nanoseconds: nanoseconds)
+        if let nanoseconds { metrics.scrapeTime.observe(nanoseconds: nanoseconds) }
         if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
     }
 

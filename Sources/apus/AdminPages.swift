@@ -12,6 +12,7 @@ struct AdminPages: Sendable {
     let telemetry: Telemetry
     let reload: ConfigurationReload
     let options: ServeOptions
+    let readiness: Readiness
 
     func answer(_ request: HTTPRequest) -> HTTPReply {
         guard request.method == "GET" || request.method == "HEAD" else {
@@ -26,6 +27,7 @@ struct AdminPages: Sendable {
         case "/healthz":
             return text("ok\n")
         case "/readyz":
+            if readiness.isDraining { return text("draining\n", status: 503) }
             return pool.isSynced ? text("ok\n") : text("the endpoints are not known yet\n", status: 503)
         case "/debug/endpoints":
             return json(endpoints())

@@ -11,7 +11,7 @@ final class Apus: Sendable {
     /// What every test passes unless it says otherwise.
     static let standardArguments = [
         "--bind-address=127.0.0.1", "--grpc-port=0", "--grpc-health-port=0", "--metrics-port=0",
-        "--secure-serving=false", "--log-format=json",
+        "--secure-serving=false", "--log-format=json", "--drain-timeout=1s",
     ]
 
     /// Starts `apus` and returns once it listens.
