@@ -1,6 +1,6 @@
 internal import Bytes
 internal import ExtProc
-internal import Inference
+package import Inference
 package import Pool
 package import Scheduling
 private import Synchronization
@@ -50,12 +50,10 @@ package final class Director: Sendable {
 
     // MARK: Reading
 
-    /// Reads the whole body of a request; nil when the configured parser looks at none.
+    /// Reads the whole body of a request; nil when the parser of its path reads none.
     func parse(headers: HeaderList, body: borrowing ByteBuffer) throws(PickerError) -> PickedRequest? {
-        guard settings.readsBodies else { return nil }
-        let api = headers.inferencePath.flatMap { InferenceAPI.matching(path: $0) } ?? .completions
         do {
-            let request = try InferenceRequest.read(body, api: api)
+            guard let request = try settings.parsers.parse(body, path: headers.inferencePath) else { return nil }
             return PickedRequest(model: request.model, modelRange: request.modelRange, inference: request)
         } catch {
             throw PickerError(.badRequest, error.message, fault: .client)
@@ -75,7 +73,7 @@ package final class Director: Sendable {
     ) throws(PickerError) -> Decision {
         let request = inquiry.request
         record.model = request?.model ?? ""
-        record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
+        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
         record.isStreaming = request?.inference?.stream ?? false
 
         let policy = policy.withLock { $0 }
@@ -219,20 +217,20 @@ private final class Policy: Sendable {
 
 /// What the director does, beyond scheduling.
 package struct DirectorSettings: Sendable {
-    /// Whether bodies are read as inference requests; a passthrough parser reads none.
-    package var readsBodies: Bool
+    /// How bodies are read.
+    package var parsers: ParserSelection
     /// Whether a gateway's subset of endpoints binds.
     package var honorsSubset: Bool
     /// Whether the picked endpoints' scores go into dynamic metadata.
     package var emitsScores: Bool
 
-    package init(readsBodies: Bool, honorsSubset: Bool, emitsScores: Bool) {
-        self.readsBodies = readsBodies
+    package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
+        self.parsers = parsers
         self.honorsSubset = honorsSubset
         self.emitsScores = emitsScores
     }
 
-    package static let defaults = DirectorSettings(readsBodies: true, honorsSubset: true, emitsScores: false)
+    package static let defaults = DirectorSettings(honorsSubset: true, emitsScores: false)
 }
 
 /// What a decision is made on.
@@ -250,6 +248,9 @@ struct PickedRequest {
     let modelRange: Range<Int>
     /// Nil when only the beginning of the body was seen.
     let inference: InferenceRequest?
+
+    /// Whether there is a name of a model that can be replaced.
+    var namesModel: Bool { !modelRange.isEmpty }
 }
 
 /// Where a request goes, and the load that it was given there.

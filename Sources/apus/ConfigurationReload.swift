@@ -2,6 +2,7 @@ internal import Bytes
 internal import Configuration
 internal import Discovery
 internal import EndpointPicker
+internal import Inference
 internal import Scheduling
 internal import Telemetry
 
@@ -65,7 +66,7 @@ final class ConfigurationReload: Sendable {
 extension DirectorSettings {
     init(_ setup: SchedulingSetup, _ options: ServeOptions) {
         self.init(
-            readsBodies: setup.parsers.first != "passthrough-parser",
+            parsers: ParserSelection(types: setup.parsers),
             honorsSubset: !options.disableSubsetFilter,
             emitsScores: options.emitEndpointScores
         )

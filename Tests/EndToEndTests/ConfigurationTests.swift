@@ -156,7 +156,7 @@ struct ConfiguredTests {
     func secondOfList() async throws {
         var plan = Deployment.Plan(gateway: .overrideHost, servers: 4, killable: true)
         plan.apus = [
-            "--config-text=\(Self.several)", "--refresh-metrics-interval=10s", "--metrics-staleness-threshold=60s",
+            "--config-text=\(Self.several)", "--refresh-metrics-interval=60s", "--metrics-staleness-threshold=600s",
         ]
         try await withDeployment(plan) { deployment in
             try await deployment.apus.waitUntilFresh()
