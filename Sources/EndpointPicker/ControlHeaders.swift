@@ -6,6 +6,7 @@ enum ControlHeaders {
     static let destination = "x-gateway-destination-endpoint"
     static let scores = "x-gateway-destination-endpoint-scores"
     static let requestID = "x-request-id"
+    static let traceParent = "traceparent"
     static let droppedReason = "x-llm-d-request-dropped-reason"
     /// Set on every response, as the reference does, so that one sees that a picker was there.
     static let seen = "x-went-into-resp-headers"

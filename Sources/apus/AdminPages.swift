@@ -162,9 +162,9 @@ struct AdminPages: Sendable {
             )
         }
         let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
-        let reload = reload
-        telemetry.metrics.exposePrefixIndexSize(plugin: plugin) {
-            reload.setup.withLock { $0.scheduler.prefixCache?.index.statistics.entries ?? 0 }
+        // Weak: the reload holds the telemetry that would hold it.
+        telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { [weak reload] in
+            reload?.setup.withLock { $0.scheduler.prefixCache?.index.statistics.entries ?? 0 } ?? 0
         }
     }
 }

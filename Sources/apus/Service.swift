@@ -25,6 +25,7 @@ final class Service: Sendable {
     private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
+    private let traces: TraceExport?
     private let scraper: Scraper?
     private let readiness: Readiness
     private let tls: ServingTLS?
@@ -45,7 +46,8 @@ final class Service: Sendable {
         let prefixIndex = PrefixIndex()
         let setup = try Self.setup(options, prefixIndex, log)
         accessLines = LineWriter(descriptor: STDOUT_FILENO)
-        let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format))
+        let tracer = TraceExport.tracer(options, log: log)
+        let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format), tracer: tracer)
         pool = Pool(stalenessThreshold: options.metricsStalenessThreshold)
         let director = Director(
             pool: pool,
@@ -73,6 +75,7 @@ final class Service: Sendable {
             log: log
         )
         client = HTTPClient()
+        traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
 
         let limits = PickerLimits(
@@ -109,6 +112,7 @@ final class Service: Sendable {
     func run(until signals: EndingSignals) async {
         scraper?.start()
         tls?.start()
+        traces?.start()
         readiness.start()
         reload.start()
         let address = options.bindAddress
@@ -153,6 +157,7 @@ final class Service: Sendable {
         endpoints.stop()
         tls?.stop()
         scraper?.stop()
+        await traces?.stop()
         client.shutdown()
     }
 

@@ -15,8 +15,12 @@ final class Apus: Sendable {
     ]
 
     /// Starts `apus` and returns once it listens.
-    init(_ arguments: [String]) async throws {
-        process = try ChildProcess(Products.executable("apus"), Self.standardArguments + arguments)
+    init(_ arguments: [String], environment: [String: String] = [:]) async throws {
+        process = try ChildProcess(
+            Products.executable("apus"),
+            Self.standardArguments + arguments,
+            environment: environment
+        )
         externalProcessorPort = try await Self.port(in: process.waitForLine(containing: "ext_proc listening on "))
         healthPort = try await Self.port(in: process.waitForLine(containing: "gRPC health listening on "))
         metricsPort = try await Self.port(in: process.waitForLine(containing: "metrics listening on "))
