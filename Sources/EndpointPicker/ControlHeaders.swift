@@ -9,6 +9,14 @@ enum ControlHeaders {
     static let droppedReason = "x-llm-d-request-dropped-reason"
     /// Set on every response, as the reference does, so that one sees that a picker was there.
     static let seen = "x-went-into-resp-headers"
+    /// `ip:port` of where the prompt is computed, for the sidecar of the endpoint that decodes.
+    static let prefiller = "x-prefiller-host-port"
+    /// `ip:port,…` of where images are encoded.
+    static let encoders = "x-encoder-hosts-ports"
+    /// `ip:port` of the rank that the listener passes the request on to.
+    static let dataParallel = "x-data-parallel-host-port"
+    /// On responses, for conformance tests: which endpoint served.
+    static let servedEndpoint = "x-conformance-test-served-endpoint"
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
@@ -19,7 +27,9 @@ enum ControlHeaders {
     ]
 
     /// The names, as the client sent them, of headers that must not reach the model server; each once.
-    static func forbidden(in headers: HeaderList) -> [String] {
+    ///
+    /// - Parameter allowed: names, in lower case, that the configuration gives to clients, or that are overwritten anyway.
+    static func forbidden(in headers: HeaderList, allowed: [String] = []) -> [String] {
         var found: [String] = []
         for name in headers.names where !found.contains(name) {
             // Nearly all names end here, without a copy.
@@ -27,7 +37,7 @@ enum ControlHeaders {
             else { continue }
             let lowercase = ASCII.lowercased(name)
             if reserved.contains(lowercase) || (lowercase.hasPrefix(destination) && lowercase != destination) {
-                found.append(name)
+                if !allowed.contains(lowercase) { found.append(name) }
             }
         }
         return found
