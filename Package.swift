@@ -60,6 +60,7 @@ let package = Package(
         cLibrary("CXXHash", links: ["xxhash"]),
         cLibrary("CSimdJSON", links: ["simdjson"]),
         cLibrary("CMicroHTTPD", links: ["microhttpd"]),
+        cLibrary("COpenSSL", links: ["ssl", "crypto"]),
 
         // The path of a byte
         library("Bytes", ["CXXHash"]),
@@ -80,6 +81,7 @@ let package = Package(
         library("Configuration", ["CYAML"]),
         library("Telemetry", ["Bytes"]),
         library("HTTPServer", ["CMicroHTTPD", "Bytes"]),
+        library("Certificates", ["COpenSSL"]),
         library(
             "EndpointPicker",
             [
@@ -93,7 +95,7 @@ let package = Package(
             "apus",
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "SubRequests", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
+                "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
@@ -102,7 +104,7 @@ let package = Package(
         // Tests
         library("TestSupport", ["Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
-        tests("RPC", ["CGRPC"]),
+        tests("RPC", ["CGRPC", "Certificates"]),
         tests("ExtProc", ["Bytes"]),
         tests("Inference", ["Bytes"]),
         tests("Pool", ["Bytes"]),
@@ -113,13 +115,14 @@ let package = Package(
         tests("Configuration"),
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
+        tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
         ),
-        tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
+        tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),
     ],
     cxxLanguageStandard: .cxx17
 )

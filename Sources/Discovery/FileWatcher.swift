@@ -6,7 +6,7 @@ private import Glibc
 /// The directory is watched, not the file: a file that is renamed over, and the symbolic link `..data` that Kubernetes swaps, show up there. Where the
 /// path is a link, the directory of the file it leads to is watched as well. Which event it was does not matter: the file's identity,
 /// size and times are compared with those of the last look.
-final class FileWatcher: Sendable {
+package final class FileWatcher: Sendable {
     /// After the last of several events this long, so that a file is not read half written; and after the first of them at most.
     private static let quiet: Duration = .milliseconds(50)
     private static let longest: Duration = .milliseconds(500)
@@ -28,7 +28,8 @@ final class FileWatcher: Sendable {
     private let thread = Lock<pthread_t?>(nil)
     private let seen: Lock<Look>
 
-    init(path: String) {
+    /// Watches from now on; changes are told after `start`.
+    package init(path: String) {
         self.path = path
         events = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         var ends: [Int32] = [-1, -1]
@@ -50,7 +51,7 @@ final class FileWatcher: Sendable {
     /// Starts the thread, which runs until `stop()`.
     ///
     /// - Parameter onChange: called on that thread.
-    func start(_ onChange: @escaping @Sendable () -> Void) {
+    package func start(_ onChange: @escaping @Sendable () -> Void) {
         // The thread holds the watcher until it is stopped.
         let work = Unmanaged.passRetained(Work { self.run(onChange) })
         thread.withLock { thread in
@@ -68,7 +69,8 @@ final class FileWatcher: Sendable {
         }
     }
 
-    func stop() {
+    /// Ends the thread; no call comes after it has returned. Must not be called by `onChange`.
+    package func stop() {
         stopWriter.withLock { writer in
             if writer >= 0 { close(writer) }
             writer = -1

@@ -13,7 +13,9 @@ extension Exchange {
         if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
         isEventStream = response.value(of: "content-type", contains: "text/event-stream")
         record.isStreaming = isEventStream || record.isStreaming
-        usage = UsageReader(format: isEventStream ? .eventStream : .json)
+        usage = UsageReader(format: usageFormat(of: response))
+        // What was asked for as a stream goes on piece by piece, also when it is no stream of events.
+        isPassing = record.isStreaming
         notice(response)
 
         var reply = Reply(.responseHeaders)
@@ -32,6 +34,13 @@ extension Exchange {
             ControlHeaders.servedEndpoint,
             served ?? "fail: missing destination endpoint served metadata"
         )
+    }
+
+    private func usageFormat(of response: HeaderList) -> UsageReader.Format {
+        if isEventStream { return .eventStream }
+        let isGRPC =
+            director.settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
+        return isGRPC ? .grpc : .json
     }
 
     /// Takes a gateway's own 503 as word that it could not connect to the endpoint.

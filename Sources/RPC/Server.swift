@@ -24,6 +24,8 @@ package final class Server: @unchecked Sendable {
     private let maxConcurrentStreams: Int
     private let pollers: Pollers
     private let ownsPollers: Bool
+    /// Core asks them for certificates as long as its server lives.
+    private let credentials: ServerConfiguration.Credentials
     private let streams = Atomic<Int>(0)
     /// Whose events have still to come: the server's own shutdown, and every call from its request to its release.
     private let users = Atomic<Int>(1)
@@ -54,6 +56,7 @@ package final class Server: @unchecked Sendable {
         routes = services.map { (path: Array($0.key.utf8), handler: $0.value) }
         maxConcurrentStreams = configuration.maxConcurrentStreams
         ownsPollers = shared == nil
+        credentials = configuration.credentials
         do throws(RPCError) {
             pollers = if let shared { shared } else { try Pollers(count: configuration.pollers) }
             guard pollers.addServer() else {
@@ -209,6 +212,7 @@ extension ServerConfiguration.Credentials {
     fileprivate func makeCore() -> OpaquePointer? {
         switch self {
         case .insecure: grpc_insecure_server_credentials_create()
+        case .tls(let credentials): credentials.makeCore()
         }
     }
 }

@@ -142,17 +142,24 @@ struct FailureTests {
     }
 
     @Test("A model server that breaks off in the middle of a stream ends the client's stream too, and the load with it")
-    func cutStream() async throws {
-        try await withDeployment(.init(simulator: ["--inter-token-latency", "20ms"])) { deployment in
+    func brokenStream() async throws {
+        let plan = Deployment.Plan(servers: 1, killable: true, simulator: ["--inter-token-latency", "20ms"])
+        try await withDeployment(plan) { deployment in
             try await deployment.apus.waitUntilFresh()
-            for server in deployment.servers { try await server.configure(#"{"cut-after-tokens": 3}"#) }
-            let exchange = try await deployment.client.open(Ask.completion(stream: true, tokens: 50))
+            let id = UUID().uuidString
+            let exchange = try await deployment.client.open(
+                Ask.completion(stream: true, tokens: 100_000, headers: [("x-request-id", id)])
+            )
             #expect(exchange.status == 200)
+            #expect(try await exchange.nextEvent() != nil)
+            try await deployment.simulators[0].kill()
             let rest = try? await exchange.rest()
             #expect(rest == nil, "the response ended as if it were whole")
+            #expect(try await deployment.apus.accessLine(id)["termination"].string == "client_gone")
             try await deployment.apus.waitUntilIdle()
-            for server in deployment.servers { try await server.configure(#"{"cut-after-tokens": -1}"#) }
-            #expect(try await deployment.send(Ask.completion(stream: true)).response.events.last == "[DONE]")
+            try await deployment.simulators[0].restart()
+            let (_, response) = try await deployment.send(Ask.completion(stream: true))
+            #expect(response.events.last == "[DONE]")
         }
     }
 }

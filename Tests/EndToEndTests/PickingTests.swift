@@ -63,7 +63,7 @@ struct PickingTests {
     @Test("A burst between two scrapes spreads evenly")
     func burst() async throws {
         var plan = Deployment.Plan(servers: 4)
-        plan.apus = ["--refresh-metrics-interval=10s", "--metrics-staleness-threshold=60s"]
+        plan.apus = ["--refresh-metrics-interval=60s", "--metrics-staleness-threshold=600s"]
         try await withDeployment(plan) { deployment in
             try await deployment.apus.waitUntilFresh()
             for server in deployment.servers { try await server.configure(#"{"hang": true}"#) }

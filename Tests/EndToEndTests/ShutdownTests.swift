@@ -6,8 +6,8 @@ import Testing
 /// gRPC health as a gateway asks for it.
 enum Health {
     /// What `Check` says of a service; nil when it is not there to say anything.
-    static func check(_ port: Int, _ service: String = "") async -> UInt64? {
-        await withGRPCClient(port: port) { client in
+    static func check(_ port: Int, _ service: String = "", tls: GRPCClient.TLS? = nil) async -> UInt64? {
+        await withGRPCClient(port: port, tls: tls) { client in
             var request = ProtobufWriter()
             if !service.isEmpty { request.text(1, service) }
             let answer = await client.unary("/grpc.health.v1.Health/Check", request.bytes, timeout: .seconds(10))
@@ -25,11 +25,15 @@ enum Health {
 struct ShutdownTests {
     @Test("SIGTERM lets a stream run to its end, and says meanwhile that Apus is not serving")
     func drains() async throws {
-        try await withDeployment(.init(simulator: ["--inter-token-latency", "20ms"])) { deployment in
+        let plan = Deployment.Plan(
+            simulator: ["--inter-token-latency", "100ms"],
+            apus: ["--drain-timeout=300s"]
+        )
+        try await withDeployment(plan) { deployment in
             let apus = deployment.apus
             try await apus.waitUntilFresh()
             #expect(await Health.check(apus.healthPort, Health.externalProcessor) == Health.serving)
-            let exchange = try await deployment.client.open(Ask.completion(stream: true, tokens: 60))
+            let exchange = try await deployment.client.open(Ask.completion(stream: true, tokens: 1000))
             #expect(try await exchange.nextEvent() != nil)
             apus.process.send(signal: SIGTERM)
             _ = try await apus.process.waitForLine(containing: "draining")
@@ -41,10 +45,11 @@ struct ShutdownTests {
             // Whoever still comes is still served.
             let late = try await deployment.send(Ask.completion()).response
             #expect(late.status == 200)
+            for server in deployment.servers { try await server.configure(#"{"inter-token-latency": "0"}"#) }
             var events: [String] = []
             while let event = try await exchange.nextEvent() { events.append(event) }
             #expect(events.last == "data: [DONE]")
-            #expect(events.count >= 59)
+            #expect(events.count >= 999)
             #expect(try await apus.process.waitForExit() == .exited(0))
         }
     }

@@ -11,8 +11,6 @@ struct StartTests {
     @Test(
         "Arguments that cannot be used are refused, with a line that helps",
         arguments: [
-            (["serve", one], "pass --secure-serving=false", 1),
-            ([one, "--secure-serving=true"], "pass --secure-serving=false", 1),
             (plain + [one, "--grpc-prot=1"], "unknown flag --grpc-prot; did you mean \"grpc-port\"?", 2),
             (plain + [one, "--grpc-port=70000"], "--grpc-port=70000: expected a number from 0 to 65535", 2),
             (plain + [one, "--refresh-metrics-interval=fast"], "expected a duration", 2),
@@ -47,7 +45,10 @@ struct StartTests {
         #expect(result.output.contains("exclude each other"), "\(result.output)")
     }
 
-    @Test("A port that is taken is an error that names it", arguments: ["grpc-port", "grpc-health-port", "metrics-port"])
+    @Test(
+        "A port that is taken is an error that names it",
+        arguments: ["grpc-port", "grpc-health-port", "metrics-port"]
+    )
     func portInUse(flag: String) async throws {
         let other = try Socket.listen()
         let ports = Self.ports.filter { !$0.hasPrefix("--\(flag)=") } + ["--\(flag)=\(other.port)"]
@@ -192,7 +193,7 @@ struct PageTests {
     func health() async throws {
         let apus = try Deployment.ofSuite().apus
         for port in [apus.healthPort, apus.externalProcessorPort] {
-            for service in ["", "liveness", "readiness", Health.externalProcessor] {
+            for service in ["", "liveness", "readiness", "anything", Health.externalProcessor] {
                 #expect(await Health.check(port, service) == Health.serving)
             }
         }

@@ -49,6 +49,10 @@ struct HealthTests {
                 #expect(await client.unary(check, request("liveness")).reply == serving)
                 health.set(service: "", .serving)
                 #expect(await client.unary(check, request("whatever")).reply == serving)
+                health.set(service: "own", .serving)
+                health.set(service: "", .notServing)
+                #expect(await client.unary(check, request("whatever")).reply == notServing)
+                #expect(await client.unary(check, request("own")).reply == serving)
             }
         }
     }

@@ -19,6 +19,6 @@ extension PluginRegistry {
         // Data layer
         "k8s-notification-source", "endpoint-notification-source", "dns-discovery",
         // Parsers and responses
-        "vllmhttp-parser", "vllmgrpc-parser", "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",
+        "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",
     ]
 }

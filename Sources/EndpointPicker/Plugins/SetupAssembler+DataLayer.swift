@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Discovery
+internal import Inference
 internal import Scheduling
 
 /// What is wired beside the scheduler.
@@ -143,7 +144,7 @@ extension SetupAssembler {
                 diagnostics.error("\(quoted(reference.name)) is \(other.kind), not a parser", at: reference.position)
             }
         }
-        return parsers.isEmpty ? ["openai-parser"] : parsers
+        return parsers.isEmpty ? ParserSelection.defaultTypes : parsers
     }
 
     mutating func checkSaturationDetectors() {

@@ -18,6 +18,7 @@ package final class PickerMetrics: Sendable {
 
     let streams: Gauge
     let scrapes: MetricFamily<OneLabel, Counter>
+    let configurationReloads: MetricFamily<OneLabel, Counter>
     let scrapeTime: Histogram
     let frameWait: Histogram
     let decisionTime: Histogram
@@ -109,6 +110,13 @@ package final class PickerMetrics: Sendable {
         streams = registry.gauge(Exposure<NoLabels>("apus_streams_active", help: "Requests that Apus has open.")).only
         scrapes = registry.counter(
             Exposure("apus_scrape_total", help: "Scrapes of endpoints, by outcome.", labels: OneLabel.named("outcome"))
+        )
+        configurationReloads = registry.counter(
+            Exposure(
+                "apus_config_reloads_total",
+                help: "Changes of the configuration file, by whether they took effect.",
+                labels: OneLabel.named("outcome")
+            )
         )
         scrapeTime =
             registry.histogram(

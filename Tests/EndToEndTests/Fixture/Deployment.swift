@@ -12,6 +12,8 @@ final class Deployment: Sendable {
 
     struct Plan: Sendable {
         var gateway = Gateway.originalDestination
+        /// TLS between gateway and Apus, with `.originalDestination` only.
+        var isSecure = false
         var servers = 3
         /// A process of its own for every server, so that one can be killed.
         var killable = false
@@ -45,9 +47,12 @@ final class Deployment: Sendable {
         servers = simulators.flatMap(\.servers)
         directory = try TemporaryDirectory()
         let ports = servers.map(\.port)
-        apus = try await Apus(plan.endpoints(ports, directory) + plan.apus)
+        let secure = plan.isSecure ? ["--secure-serving"] : []
+        apus = try await Apus(plan.endpoints(ports, directory) + secure + plan.apus)
         let configuration: EnvoyProcess.Configuration =
             switch plan.gateway {
+            case .originalDestination where plan.isSecure:
+                .originalDestinationTLS(externalProcessorPort: apus.externalProcessorPort)
             case .originalDestination: .originalDestination(externalProcessorPort: apus.externalProcessorPort)
             case .overrideHost:
                 .overrideHost(externalProcessorPort: apus.externalProcessorPort, endpointPorts: ports)

@@ -9,7 +9,8 @@ enum Ask {
         tokens: Int = 5
     ) -> String {
         let options = stream ? #", "stream": true, "stream_options": {"include_usage": true}"# : ""
-        return #"{"model": "\#(model)", "prompt": "\#(prompt)", "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
+        return
+            #"{"model": "\#(model)", "prompt": "\#(prompt)", "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
     }
 
     static func completion(
@@ -28,7 +29,8 @@ enum Ask {
         let messages = #"[{"role": "user", "content": "\#(text)"}]"#
         return .post(
             "/v1/chat/completions",
-            json: #"{"model": "\#(Simulators.model)", "messages": \#(messages), "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
+            json:
+                #"{"model": "\#(Simulators.model)", "messages": \#(messages), "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
         )
     }
 }
