@@ -10,6 +10,14 @@ enum ControlHeaders {
     static let droppedReason = "x-llm-d-request-dropped-reason"
     /// Set on every response, as the reference does, so that one sees that a picker was there.
     static let seen = "x-went-into-resp-headers"
+    /// `ip:port` of where the prompt is computed, for the sidecar of the endpoint that decodes.
+    static let prefiller = "x-prefiller-host-port"
+    /// `ip:port,…` of where images are encoded.
+    static let encoders = "x-encoder-hosts-ports"
+    /// `ip:port` of the rank that the listener passes the request on to.
+    static let dataParallel = "x-data-parallel-host-port"
+    /// On responses, for conformance tests: which endpoint served.
+    static let servedEndpoint = "x-conformance-test-served-endpoint"
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
@@ -21,8 +29,13 @@ enum ControlHeaders {
 
     /// The names, as the client sent them, of headers that must not reach the model server beside a decision; each once. The destination is
     /// not among them: the decision overwrites it.
-    static func forbidden(in headers: HeaderList) -> [String] {
-        pickersOwn(in: headers).filter { !ASCII.equalsIgnoringCase($0, destination) }
+    ///
+    /// - Parameter allowed: names, in lower case, that the configuration gives to clients, or that are overwritten anyway.
+    static func forbidden(in headers: HeaderList, allowed: [String] = []) -> [String] {
+        pickersOwn(in: headers).filter { name in
+            let lowercase = ASCII.lowercased(name)
+            return lowercase != destination && !allowed.contains(lowercase)
+        }
     }
 
     /// The names, as the client sent them, of all headers that only a picker may set; each once.
@@ -33,9 +46,7 @@ enum ControlHeaders {
             guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "x") || first | 0x20 == UInt8(ascii: "e")
             else { continue }
             let lowercase = ASCII.lowercased(name)
-            if reserved.contains(lowercase) || lowercase.hasPrefix(destination) {
-                found.append(name)
-            }
+            if reserved.contains(lowercase) || lowercase.hasPrefix(destination) { found.append(name) }
         }
         return found
     }

@@ -52,6 +52,7 @@ extension Exchange {
 
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, decision.destination)
+        for header in decision.headers { mutation.set(header.name, header.value) }
         if record.requestID.isEmpty {
             record.requestID = RequestID.make(&generator)
             mutation.set(ControlHeaders.requestID, record.requestID)
@@ -68,12 +69,21 @@ extension Exchange {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
         }
-        for name in ControlHeaders.forbidden(in: headers) { mutation.remove(name) }
+        for name in ControlHeaders.forbidden(
+            in: headers,
+            allowed: decision.clientHeaders + decision.headers.map(\.name)
+        ) { mutation.remove(name) }
 
         var metadata = DynamicMetadata(namespace: ControlHeaders.metadataNamespace)
         metadata.set(ControlHeaders.destination, decision.destination)
         if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
 
+        stages = decision.stages
+        answer = ResponsePolicies(
+            headers: decision.responseHeaders,
+            reportsServedEndpoint: decision.reportsServedEndpoint,
+            tokensEndWithFirstByte: decision.tokensEndWithFirstByte
+        )
         reservation = decision.takeReservation()
         director.telemetry.decided(record)
         let plan = form.replies(

@@ -24,6 +24,8 @@ final class Exchange {
 
     // From the decision to the end of the response.
     var reservation: Reservation?
+    var stages: StageReservations?
+    var answer = ResponsePolicies()
     var restorer: ModelNameRestorer?
 
     // The response.
@@ -155,4 +157,11 @@ package struct PickerLimits: Sendable {
     }
 
     package static let defaults = PickerLimits(requestBodyBytes: 64 << 20, heldResponseBytes: 64 << 20)
+}
+
+/// What the decision wants of the response.
+struct ResponsePolicies {
+    var headers: [(name: String, value: String)] = []
+    var reportsServedEndpoint = false
+    var tokensEndWithFirstByte = false
 }

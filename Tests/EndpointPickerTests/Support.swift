@@ -1,4 +1,5 @@
 import Bytes
+import Configuration
 import EndpointPicker
 import Pool
 import RPC
@@ -13,6 +14,7 @@ struct Pod {
     var queue: Int
     var kvCacheUsage: Double
     var models: [String]
+    var labels: [String: String] = [:]
 
     init(_ number: Int, _ queue: Int, _ kvCacheUsage: Double, _ models: String...) {
         self.number = number
@@ -26,8 +28,16 @@ struct Pod {
             name: "pod-\(number)-rank-0",
             namespace: "default",
             address: "192.168.1.\(number + 1)",
-            port: 8000
+            port: 8000,
+            labels: labels
         )
+    }
+
+    /// The pod with the label that says in which stages it takes part.
+    func role(_ role: String) -> Pod {
+        var pod = self
+        pod.labels["llm-d.ai/role"] = role
+        return pod
     }
 
     var metrics: MetricsUpdate {
@@ -115,6 +125,14 @@ enum TestProfiles {
             prefixCache: ApproximatePrefixCache()
         )
     }
+}
+
+/// The scheduler that a configuration file makes; what is said about the file fails the test.
+func scheduler(_ configuration: String) throws -> Scheduler {
+    let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n" + configuration
+    let result = ConfigurationLoader.setup(text: Array(text.utf8), file: "f")
+    #expect(result.diagnostics.isEmpty, "\(result.diagnostics)")
+    return try #require(result.setup).scheduler
 }
 
 func withPicker<Result>(
