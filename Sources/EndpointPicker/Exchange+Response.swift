@@ -19,6 +19,8 @@ extension Exchange {
 
         var reply = Reply(.responseHeaders)
         reply.headers.set(ControlHeaders.seen, "true")
+        addHeaders(to: &reply, frame)
+        stages = nil
         if !isLast, let modes = modesWithoutBodies {
             reply.bodyModes = modes
             hasStoppedBodies = true
@@ -36,6 +38,16 @@ extension Exchange {
         reservation =
             current.endpoint.hostPort == served
             ? current : director.move(current, to: served, prompt: prompt, record: record)
+    }
+
+    private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
+        for header in answer.headers { reply.headers.set(header.name, header.value) }
+        guard answer.reportsServedEndpoint else { return }
+        let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
+        reply.headers.set(
+            ControlHeaders.servedEndpoint,
+            served ?? "fail: missing destination endpoint served metadata"
+        )
     }
 
     /// Takes a gateway's own 503 as word that it could not connect to the endpoint.
@@ -81,6 +93,7 @@ extension Exchange {
         guard frame.bodyByteCount > 0 else { return }
         // A filter that does not allow the override goes on sending bodies.
         hasStoppedBodies = false
+        if record.firstByteAt == 0, answer.tokensEndWithFirstByte { reservation?.releaseTokens() }
         director.telemetry.responsePiece(
             record,
             byteCount: frame.bodyByteCount,

@@ -1,13 +1,14 @@
 internal import Configuration
 
 extension PluginRegistry {
-    /// Parsers and saturation detectors.
+    /// Parsers, saturation detectors and what works on responses.
     static let requestPlugins: [String: Factory] = [
         "openai-parser": { _ in .parser },
         "anthropic-parser": { _ in .parser },
         "vllmhttp-parser": { _ in .parser },
         "vllmgrpc-parser": { _ in .parser },
         "passthrough-parser": { _ in .parser },
+        "destination-endpoint-served-verifier": { _ in .servedVerifier },
         "utilization-detector": { parameters in
             _ = parameters.integer("queueDepthThreshold", in: 1...Int(Int32.max))
             _ = parameters.number("kvCacheUtilThreshold", in: 0.0001...1)
