@@ -114,6 +114,13 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
+            if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
+                telemetry.disaggregated(
+                    model: record.targetModel,
+                    encode: result.encode != nil,
+                    prefill: result.prefill != nil
+                )
+            }
             var decision = Decision(
                 destination: result.destination,
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
