@@ -13,6 +13,7 @@ extension Exchange {
         record.path = headers[":path"] ?? ""
         record.requestID = headers["x-request-id"] ?? ""
         record.fairnessID = headers.fairnessID
+        record.trace = director.telemetry.tracer?.begin(joining: headers["traceparent"], using: &generator)
     }
 
     /// Keeps a body frame's bytes, up to the limit.
@@ -56,6 +57,7 @@ extension Exchange {
             record.requestID = RequestID.make(&generator)
             mutation.set(ControlHeaders.requestID, record.requestID)
         }
+        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
         var edits = BodyEdits()
         if let request, record.targetModel != request.model {
             edits.replaceValue(in: request.modelRange, with: JSONValue.quoted(record.targetModel))

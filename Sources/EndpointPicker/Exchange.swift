@@ -88,7 +88,10 @@ final class Exchange {
             readHeaders(of: frame)
         case .requestHeld:
             readHeaders(of: frame)
-            try await send(Conversation.continueRequestHeaders)
+            // Envoy may route by these headers alone when no body follows, so a client's must not stay until the decision.
+            var reply = Conversation.continueRequestHeaders
+            for name in ControlHeaders.pickersOwn(in: headers) { reply.headers.remove(name) }
+            try await send(reply)
         case .requestContinued:
             try keep(frame)
         case .requestReady(let form):

@@ -317,13 +317,13 @@ struct PluginRegistryTests {
         let plugins = """
             plugins:
             - type: queue-scorer
-            - {type: metrics-data-source, parameters: {path: /m, scheme: https, insecureSkipVerify: false}}
+            - {type: metrics-data-source, parameters: {path: /m, scheme: http, insecureSkipVerify: false}}
             - {type: core-metrics-extractor, parameters: {defaultEngine: sglang}}
 
             """
         let declared = setup(plugins).setup?.metrics
         #expect(declared?.source.path == "/m")
-        #expect(declared?.source.scheme == "https")
+        #expect(declared?.source.scheme == "http")
         #expect(declared?.source.insecureSkipVerify == false)
         #expect(declared?.extractor.defaultEngine == "sglang")
         let wired = setup(

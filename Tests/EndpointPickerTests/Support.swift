@@ -68,7 +68,7 @@ struct TestPicker {
 
     /// Sends frames one after the other on one stream and reads `replies` replies.
     func exchange(_ frames: [EnvoyFrame], replies: Int) async throws -> [EnvoyReply] {
-        let stream = client.call(ExternalProcessor.method, timeout: .seconds(20))
+        let stream = client.call(ExternalProcessor.method, timeout: .seconds(120))
         for frame in frames { await stream.send(frame.bytes) }
         let received = try await stream.replies(replies)
         await stream.halfClose()
@@ -78,7 +78,7 @@ struct TestPicker {
 
     /// Sends frames and says with which status the stream ended; replies are left unread.
     func status(_ frames: [EnvoyFrame]) async -> GRPCCallStatus {
-        let stream = client.call(ExternalProcessor.method, timeout: .seconds(20))
+        let stream = client.call(ExternalProcessor.method, timeout: .seconds(120))
         for frame in frames { await stream.send(frame.bytes) }
         await stream.halfClose()
         return await stream.status()
