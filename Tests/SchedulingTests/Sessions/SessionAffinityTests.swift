@@ -147,7 +147,7 @@ struct SessionAffinityTests {
         #expect(bindings.count == 1)
     }
 
-    @Test("A million uses by a thousand sessions keep no more than the sessions")
+    @Test("However many sessions come and go, no more are kept than there is room for")
     func churn() {
         let bindings = SessionBindings(capacity: 500, timeToLive: .seconds(1_000))
         var generator = SeededGenerator(seed: 4)
