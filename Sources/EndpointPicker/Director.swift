@@ -34,6 +34,7 @@ package final class Director: Sendable {
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
     package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
         let policy = Policy(scheduler: scheduler, settings: settings)
+        scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
     }
 
