@@ -70,6 +70,7 @@ let package = Package(
         // The decision
         library("Pool", ["Bytes"]),
         library("Scheduling", ["Pool", "Inference", "Bytes"]),
+        library("Admission", ["Pool", "Bytes"]),
 
         // What the decision knows
         library("SubRequests", ["CCurl", "Bytes"]),
@@ -83,7 +84,8 @@ let package = Package(
         library(
             "EndpointPicker",
             [
-                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry",
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
+                "Telemetry",
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
@@ -92,21 +94,22 @@ let package = Package(
         executable(
             "apus",
             [
-                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "SubRequests", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "SubRequests", "Scraping",
+                "Discovery", "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
 
         // Tests
-        library("TestSupport", ["Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
+        library("TestSupport", ["Admission", "Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
         tests("RPC", ["CGRPC"]),
         tests("ExtProc", ["Bytes"]),
         tests("Inference", ["Bytes"]),
         tests("Pool", ["Bytes"]),
         tests("Scheduling", ["Pool", "Inference", "Bytes"]),
+        tests("Admission", ["Pool", "Bytes"]),
         tests("SubRequests", ["Bytes"]),
         tests("Scraping", ["Pool", "SubRequests", "Bytes"], resources: [.copy("Fixtures")]),
         tests("Discovery", ["Pool", "Configuration"]),
@@ -117,7 +120,10 @@ let package = Package(
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
-            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
+            [
+                "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
+                "Telemetry", "RPC",
+            ]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
     ],

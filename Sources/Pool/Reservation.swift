@@ -14,6 +14,7 @@ package struct Reservation: ~Copyable, Sendable {
 
     deinit {
         endpoint.load.remove(number: number, tokens: tokens)
+        endpoint.watch.loadChanged(of: endpoint)
     }
 
     package consuming func release() {}
