@@ -11,6 +11,8 @@ package final class Director: Sendable {
     package let pool: Pool
     package let telemetry: Telemetry
     let settings: DirectorSettings
+    /// Nil lets everything in.
+    package let admission: DirectorAdmission?
     private let scheduler: Scheduler
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
@@ -23,12 +25,14 @@ package final class Director: Sendable {
         scheduler: Scheduler,
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
+        admission: DirectorAdmission? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.scheduler = scheduler
         self.telemetry = telemetry
         self.settings = settings
+        self.admission = admission
         self.seed = seed
     }
 
@@ -66,11 +70,7 @@ package final class Director: Sendable {
         record: RequestRecord,
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
-        let request = inquiry.request
-        record.model = request?.model ?? ""
-        record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
-        record.isStreaming = request?.inference?.stream ?? false
-
+        describe(inquiry, in: record)
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
@@ -105,6 +105,13 @@ package final class Director: Sendable {
                 reservation: reservation
             )
         }
+    }
+
+    func describe(_ inquiry: Inquiry, in record: RequestRecord) {
+        let request = inquiry.request
+        record.model = request?.model ?? ""
+        record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
+        record.isStreaming = request?.inference?.stream ?? false
     }
 
     private func schedulingRequest(

@@ -13,7 +13,7 @@ final class Exchange {
     let director: Director
     let limits: PickerLimits
     let record: RequestRecord
-    private let call: ServerCall
+    let call: ServerCall
     private var conversation = Conversation()
 
     // The request.
@@ -101,6 +101,7 @@ final class Exchange {
         record.errorCode = refusal.code.name
         var reply = Reply(.immediate(status: refusal.code.status))
         if let reason = refusal.droppedReason { reply.headers.set(ControlHeaders.droppedReason, reason) }
+        if let seconds = refusal.retryAfter { reply.headers.set("retry-after", String(seconds)) }
         let text = ByteBuffer(copying: refusal.body.utf8)
         do {
             try await send([PlannedReply(reply, body: 0..<text.count)]) { $0(text.bytes) }

@@ -97,22 +97,39 @@ package final class ServerCall: @unchecked Sendable {
     /// Throws `cancelled` when the call or the calling task is cancelled. In the latter case no message is lost: the
     /// next `receive` returns it.
     package func receive() async throws(RPCError) -> Message? {
-        if try beginReceive() {
-            await withTaskCancellationHandler {
-                await withUnsafeContinuation { continuation in
-                    let isOver = state.withLock { state in
-                        if case .finished = state.receiving { return true }
-                        if state.isCancelled || Task.isCancelled { return true }
-                        state.receiver = continuation
-                        return false
-                    }
-                    if isOver { continuation.resume() }
-                }
-            } onCancel: {
-                state.withLock { $0.receiver.take() }?.resume()
-            }
-        }
+        if try beginReceive() { await waitForReceived() }
         return try endReceive()
+    }
+
+    private func waitForReceived() async {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if case .finished = state.receiving { return true }
+                    if state.isCancelled || Task.isCancelled { return true }
+                    state.receiver = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.receiver.take() }?.resume()
+        }
+    }
+
+    /// Waits for the next thing to receive, and takes nothing: true when the peer is done or gone, false when a message came (the next
+    /// `receive` returns it) or the task was cancelled. Counts as a `receive` while it waits.
+    package func peerHasFinished() async -> Bool {
+        do {
+            if try beginReceive() { await waitForReceived() }
+        } catch {
+            return true
+        }
+        return state.withLock { state in
+            if state.isCancelled { return true }
+            guard case .finished(let success) = state.receiving else { return false }
+            return !success || slots.pointee.received == nil
+        }
     }
 
     /// Posts the operation unless one is under way; true when its event has to be waited for.

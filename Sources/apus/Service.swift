@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import Configuration
 internal import Discovery
@@ -22,6 +23,7 @@ final class Service: Sendable {
     private let log: Logger
     private let accessLines: LineWriter
     private let pool: Pool
+    private let admission: AdmissionController
     private let endpoints: EndpointSource
     private let client: HTTPClient
     private let scraper: Scraper?
@@ -42,6 +44,13 @@ final class Service: Sendable {
         accessLines = LineWriter(descriptor: STDOUT_FILENO)
         let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format))
         pool = Pool(stalenessThreshold: options.metricsStalenessThreshold)
+        let admission = DirectorAdmission(
+            setup.admission,
+            pool: pool,
+            poolName: options.poolName.isEmpty ? "default" : options.poolName,
+            telemetry: telemetry
+        )
+        self.admission = admission.controller
         let director = Director(
             pool: pool,
             scheduler: setup.scheduler,
@@ -51,6 +60,7 @@ final class Service: Sendable {
                 honorsSubset: !options.disableSubsetFilter,
                 emitsScores: options.emitEndpointScores
             ),
+            admission: admission,
             seed: .random(in: .min ... .max)
         )
         let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
@@ -112,6 +122,8 @@ final class Service: Sendable {
         await signals.waitForFirst()
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
         setHealth(.notServing)
+        // What waits for room is told to try elsewhere while there is time for it.
+        admission.drain()
         await drain(signals)
         await stop()
         log.info("stopped")

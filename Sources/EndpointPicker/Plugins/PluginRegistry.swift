@@ -7,6 +7,7 @@ enum PluginRegistry {
 
     private static let factories: [String: Factory] = [
         scorerPlugins, pickerPlugins, profileHandlerPlugins, producerPlugins, dataLayerPlugins, requestPlugins,
+        flowControlPlugins,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 
     /// Every type that this version can make.

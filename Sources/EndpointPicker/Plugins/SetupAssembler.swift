@@ -29,9 +29,9 @@ struct SetupAssembler {
             ),
             metrics: metrics(),
             discovery: discovery(),
-            parsers: parsers()
+            parsers: parsers(),
+            admission: admission()
         )
-        checkSaturationDetectors()
         reportUnused()
         return setup
     }
@@ -79,6 +79,11 @@ struct SetupAssembler {
             switch instances[name] {
             case .filter(let filter):
                 filters.append(SchedulingProfile.NamedFilter(name: name, filter: filter))
+                warnOfWeight(plugin, "a filter")
+            case .saturationDetector(let detector):
+                filters.append(
+                    SchedulingProfile.NamedFilter(name: name, filter: SaturationFilter(detector: detector))
+                )
                 warnOfWeight(plugin, "a filter")
             case .scorer(let scorer):
                 scorers.append(weighted(plugin, scorer, scorers))
