@@ -59,7 +59,10 @@ extension AdmissionController {
         queued.key = key(of: queued, flowControl)
         insert(queued, flowControl, &state)
         dispatch(&state, at: now, &wakes)
-        if queued.outcome == nil { setAlarm(&state) }
+        if queued.outcome == nil {
+            setAlarm(&state)
+            callBack(&state, &wakes)
+        }
         return .queued(queued)
     }
 

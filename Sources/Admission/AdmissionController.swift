@@ -25,6 +25,7 @@ package final class AdmissionController: PoolObserver {
         var alarmAt: MonotonicTime?
         var isDraining = false
         var pace = DispatchPace()
+        var dispatched = DispatchedRequests()
     }
 
     let pool: Pool
@@ -158,6 +159,7 @@ package final class AdmissionController: PoolObserver {
         event { state, now, wakes in
             state.saturation.invalidate()
             dispatch(&state, at: now, &wakes)
+            callBack(&state, &wakes)
         }
     }
 

@@ -28,6 +28,10 @@ package final class QueuedRequest: @unchecked Sendable {
 struct Wakes: Sendable {
     private var waiting: [(continuation: UnsafeContinuation<AdmissionOutcome, Never>, outcome: AdmissionOutcome)] = []
 
+    private var callBacks: [@Sendable () -> Void] = []
+
+    mutating func callBack(_ body: @escaping @Sendable () -> Void) { callBacks.append(body) }
+
     /// One that nobody waits for yet finds its outcome when it asks.
     mutating func end(_ request: QueuedRequest, _ outcome: AdmissionOutcome) {
         request.outcome = outcome
@@ -36,5 +40,6 @@ struct Wakes: Sendable {
 
     func run() {
         for (continuation, outcome) in waiting { continuation.resume(returning: outcome) }
+        for callBack in callBacks { callBack() }
     }
 }

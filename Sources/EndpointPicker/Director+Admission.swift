@@ -134,6 +134,15 @@ extension HeaderList {
 }
 
 extension PickerError {
+    /// A request that was with a model server and gave way to one of a higher priority.
+    static let calledBack = PickerError(
+        .resourceExhausted,
+        "request evicted by flow control",
+        fault: .upstream,
+        droppedReason: "evicted",
+        retryAfter: 1
+    )
+
     /// What a client is told that was not let in.
     static func refusal(_ outcome: AdmissionOutcome, retryAfter: Int) -> PickerError {
         func error(_ code: Code, _ message: String, _ reason: String) -> PickerError {

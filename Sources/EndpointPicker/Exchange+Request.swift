@@ -75,6 +75,9 @@ extension Exchange {
         if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
 
         reservation = decision.takeReservation()
+        callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call] in
+            call.interrupt()
+        }
         director.telemetry.decided(record)
         let plan = form.replies(
             headers: mutation,

@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import ExtProc
 internal import Inference
@@ -24,6 +25,8 @@ final class Exchange {
 
     // From the decision to the end of the response.
     var reservation: Reservation?
+    /// Held while the request may be called back for one of a higher priority: until its response begins.
+    var callBackPlace: CallBackPlace?
     var restorer: ModelNameRestorer?
 
     // The response.
@@ -45,7 +48,7 @@ final class Exchange {
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
-            while let message = try await call.receive() {
+            while let message = try await nextMessage() {
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
@@ -67,6 +70,19 @@ final class Exchange {
             director.telemetry.finish(record, .failed("protocol"))
             return RPCStatus(code: .invalidArgument, message: "external processing: \(error)")
         }
+    }
+
+    private func nextMessage() async throws -> Message? {
+        do {
+            return try await call.receive()
+        } catch {
+            guard error.code == ServerCall.interrupted.code else { throw error }
+        }
+        // Called back, unless the response has begun meanwhile. That happens once.
+        guard callBackPlace != nil else { return try await call.receive() }
+        reservation = nil
+        callBackPlace = nil
+        throw PickerError.calledBack
     }
 
     private func handle(_ event: Conversation.Event, _ frame: borrowing Frame) async throws {

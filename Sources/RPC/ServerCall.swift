@@ -35,7 +35,13 @@ package final class ServerCall: @unchecked Sendable {
         /// The status that waits for the last message to pass.
         var heldStatus: RPCStatus?
         var isReleased = false
+        var isInterrupted = false
         var task: Task<Void, Never>?
+
+        mutating func takeInterruption() -> Bool {
+            defer { isInterrupted = false }
+            return isInterrupted
+        }
     }
 
     private let slots: UnsafeMutablePointer<apus_server_slots>
@@ -132,12 +138,21 @@ package final class ServerCall: @unchecked Sendable {
         }
     }
 
+    /// Makes the `receive` under way, or the next one, throw `interrupted`; no message is lost by it. From any thread.
+    package func interrupt() {
+        state.withLock { state in
+            state.isInterrupted = true
+            return state.receiver.take()
+        }?.resume()
+    }
+
     /// Posts the operation unless one is under way; true when its event has to be waited for.
     private func beginReceive() throws(RPCError) -> Bool {
         enum Step { case take, wait, post, refuse(RPCError) }
         let step: Step = state.withLock { state in
             if state.receiver != nil { return .refuse(RPCError(code: .internal, message: "two receives at a time")) }
             if state.isFinished || state.isCancelled { return .refuse(Self.cancelled) }
+            if state.takeInterruption() { return .refuse(Self.interrupted) }
             switch state.receiving {
             case .finished: return .take
             case .underWay: return .wait
@@ -160,6 +175,7 @@ package final class ServerCall: @unchecked Sendable {
     }
 
     private func endReceive() throws(RPCError) -> Message? {
+        if state.withLock({ !$0.isCancelled && $0.takeInterruption() }) { throw Self.interrupted }
         nonisolated(unsafe) var buffer: UnsafeMutablePointer<grpc_byte_buffer>?
         let isGood = state.withLock { state in
             guard !state.isCancelled, !state.isFinished, case .finished(success: true) = state.receiving else {
@@ -231,6 +247,8 @@ package final class ServerCall: @unchecked Sendable {
         return try result.get()
     }
 
+    /// What `interrupt` makes a `receive` throw.
+    package static let interrupted = RPCError(code: .aborted, message: "interrupted")
     private static let cancelled = RPCError(code: .cancelled, message: "the call is over")
 
     // MARK: Life

@@ -71,6 +71,37 @@ struct CapacityTests {
         #expect(harness.controller.waiting == (2, 100))
     }
 
+    @Test("Who waits calls back one dispatched sheddable request each: the lowest priority, of those the newest")
+    func callBack() throws {
+        let harness = Harness(endpoints: 1, perEndpoint: 4) { $0.evictsDispatched = true }
+        let called = EventLog<Int>()
+        for _ in 0..<4 { harness.admit() }
+        var places: [Place?] = [-1, -3, -3, -2].enumerated().map { index, priority in
+            guard let place = harness.controller.mayCallBack(priority: priority, { called.append(index) }) else {
+                return nil
+            }
+            return Place(place)
+        }
+        harness.admit(priority: -3)
+        #expect(called.entries.isEmpty, "not for one of the same priority")
+        harness.admit(priority: 0)
+        #expect(called.entries == [2])
+        harness.pool.replaceEndpoints([Harness.description(0), Harness.description(0)])
+        #expect(called.entries == [2], "one is enough while it ends")
+        places[1] = nil
+        harness.admit(priority: 1)
+        #expect(called.entries == [2, 3])
+        harness.admit(priority: -1)
+        #expect(called.entries == [2, 3], "what is left is not lower")
+        places.removeAll()
+    }
+
+    private final class Place {
+        private let place: CallBackPlace
+
+        init(_ place: consuming CallBackPlace) { self.place = place }
+    }
+
     @Test("Who has waited for the time to live is sent away, to the nanosecond, by one alarm")
     func timeToLive() throws {
         let harness = Harness { $0.requestTTL = .seconds(10) }

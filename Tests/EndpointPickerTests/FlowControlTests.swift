@@ -222,6 +222,35 @@ import Testing
         }
     }
 
+    @Test("With eviction, the newest sheddable request gives way before its response has begun, and gets 429")
+    func calledBack() async throws {
+        let settings = Self.settings(perEndpoint: 3) { $0.evictsDispatched = true }
+        try await withPicker([Pod(0, 0, 0)], admission: settings, priorities: ["low": -1]) { picker in
+            let regular = try await picker.begin(Self.request())
+            _ = try await regular.replies(2)
+            let older = try await picker.begin(Self.request("low"))
+            _ = try await older.replies(2)
+            let answered = try await picker.begin(Self.request("low"))
+            _ = try await answered.replies(2)
+            await answered.send(EnvoyFrame.responseHeaders([(":status", "200")]).bytes)
+            _ = try await answered.replies(1)
+
+            let urgent = try await picker.begin(Self.request())
+            let ofOlder = try await older.replies(1)
+            let text = "inference error: ResourceExhausted - request evicted by flow control"
+            #expect(ofOlder == [immediate(429, text, reason: "evicted")])
+            let ofUrgent = try await urgent.replies(2)
+            #expect(ofUrgent == Self.decided)
+            // The other one has begun its response, and those of priority 0 are never called back.
+            let waiting = try await picker.begin(Self.request())
+            try await picker.waitUntil(waiting: 1)
+            await answered.end()
+            let ofWaiting = try await waiting.replies(2)
+            #expect(ofWaiting == Self.decided)
+            for stream in [regular, urgent, waiting] { await stream.end() }
+        }
+    }
+
     @Test("Draining sends away who waits and who would have to")
     func drain() async throws {
         try await withPicker([Pod(0, 0, 0)], admission: Self.settings()) { picker in
