@@ -34,8 +34,7 @@ package final class AdmissionController: PoolObserver {
     private let alarm: any AdmissionAlarm
     /// Told, in nanoseconds, how long it took to let requests go after an event.
     private let onCycle: @Sendable (UInt64) -> Void
-    /// Whether flow control is on: without it nothing has to be kept up to date.
-    private let isQueueing: Atomic<Bool>
+    private let queueing: Atomic<Bool>
 
     package init(
         pool: Pool,
@@ -48,7 +47,7 @@ package final class AdmissionController: PoolObserver {
         self.alarm = alarm
         self.clock = clock
         self.onCycle = onCycle
-        isQueueing = Atomic(settings.flowControl != nil)
+        queueing = Atomic(settings.flowControl != nil)
         state = Lock(
             State(settings: settings, saturation: PoolSaturation(settings.detector), regimeSince: clock())
         )
@@ -56,6 +55,9 @@ package final class AdmissionController: PoolObserver {
     }
 
     // MARK: What is there
+
+    /// Whether flow control is on: without it nothing has to be kept up to date.
+    package var isQueueing: Bool { queueing.load(ordering: .acquiring) }
 
     /// How much waits.
     package var waiting: (requests: Int, bytes: Int) {
@@ -82,7 +84,7 @@ package final class AdmissionController: PoolObserver {
     ///
     /// - Parameter candidates: where the request may go; asked for only without flow control, for a sheddable request.
     package func admit(_ request: AdmissionRequest, candidates: () -> Candidates) -> Admission {
-        guard isQueueing.load(ordering: .acquiring) else { return admitAtOnce(request, candidates()) }
+        guard isQueueing else { return admitAtOnce(request, candidates()) }
         let now = clock()
         var wakes = Wakes()
         let entry = state.withLock { enqueue(request, at: now, &$0, &wakes) }
@@ -147,7 +149,7 @@ package final class AdmissionController: PoolObserver {
     // MARK: Other events
 
     package func loadChanged(of endpoint: Endpoint) {
-        guard isQueueing.load(ordering: .acquiring) else { return }
+        guard isQueueing else { return }
         event { state, now, wakes in
             state.saturation.refresh(endpoint)
             dispatch(&state, at: now, &wakes)
@@ -155,7 +157,7 @@ package final class AdmissionController: PoolObserver {
     }
 
     package func snapshotPublished() {
-        guard isQueueing.load(ordering: .acquiring) else { return }
+        guard isQueueing else { return }
         event { state, now, wakes in
             state.saturation.invalidate()
             dispatch(&state, at: now, &wakes)
@@ -186,7 +188,7 @@ package final class AdmissionController: PoolObserver {
     package func update(settings: AdmissionSettings) {
         event { state, now, wakes in
             state.settings = settings
-            isQueueing.store(settings.flowControl != nil, ordering: .releasing)
+            queueing.store(settings.flowControl != nil, ordering: .releasing)
             state.saturation.adopt(settings.detector)
             let requests = takeAll(&state)
             guard let flowControl = settings.flowControl else {

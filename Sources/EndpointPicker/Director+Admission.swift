@@ -9,7 +9,6 @@ package import Telemetry
 /// What lets requests in before they are decided on.
 package struct DirectorAdmission: Sendable {
     package var controller: AdmissionController
-    /// Nil without flow control.
     package var metrics: FlowControlMetrics?
     /// The priority of the objective that a request names; of one that names none, or an unknown one, 0.
     package var priority: @Sendable (_ objective: String) -> Int
@@ -37,11 +36,14 @@ package struct DirectorAdmission: Sendable {
         priority: @escaping @Sendable (_ objective: String) -> Int = { _ in 0 }
     ) {
         let registry = telemetry.metrics.registry
-        let metrics = settings.flowControl == nil ? nil : FlowControlMetrics(registry, pool: poolName)
+        let metrics = FlowControlMetrics(registry, pool: poolName)
         let controller = AdmissionController(pool: pool, settings: settings, alarm: alarm, clock: clock) { time in
-            metrics?.cycled(nanoseconds: time)
+            metrics.cycled(nanoseconds: time)
         }
-        metrics?.exposeSaturation(registry) { [weak controller] in controller?.saturation ?? 0 }
+        metrics.exposeSaturation(registry) { [weak controller] in
+            guard let controller, controller.isQueueing else { return nil }
+            return controller.saturation
+        }
         self.init(controller: controller, metrics: metrics, priority: priority)
     }
 }
@@ -61,6 +63,7 @@ extension Director {
         guard let admission, !record.isHeadersOnly else { return nil }
         record.priority = inquiry.headers.objective.map(admission.priority) ?? 0
         let controller = admission.controller
+        let metrics = controller.isQueueing ? admission.metrics : nil
         let startedAt = MonotonicTime.now()
         let request = AdmissionRequest(
             fairnessID: record.fairnessID,
@@ -68,30 +71,30 @@ extension Director {
             byteCount: inquiry.bodyByteCount,
             tokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
             receivedAt: MonotonicTime(nanoseconds: record.receivedAt),
-            timeToFirstToken: inquiry.headers.timeToFirstToken
+            timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil
         )
         let answer = controller.admit(request) { pool.candidates(in: inquiry.subset, at: startedAt) }
         let enteredAt = MonotonicTime.now()
         func note(_ outcome: String) {
             let time = enteredAt.nanoseconds - startedAt.nanoseconds
-            admission.metrics?.entered(record, outcome: outcome, nanoseconds: time)
+            metrics?.entered(record, outcome: outcome, nanoseconds: time)
         }
         switch consume answer {
         case .admitted(let grant):
             note(AdmissionOutcome.dispatched.label)
-            admission.metrics?.ended(record, outcome: AdmissionOutcome.dispatched.label)
+            metrics?.ended(record, outcome: AdmissionOutcome.dispatched.label)
             return grant
         case .refused(let outcome):
             note(outcome.label)
-            admission.metrics?.ended(record, outcome: outcome.label)
+            metrics?.ended(record, outcome: outcome.label)
             throw PickerError.refusal(outcome, retryAfter: controller.retryAfter)
         case .queued(let queued):
             note("Queued")
-            let place = admission.metrics?.queued(record, byteCount: request.byteCount)
+            let place = metrics?.queued(record, byteCount: request.byteCount)
             let outcome = await wait(for: queued, controller, clientGone: clientGone)
             record.queueTime = MonotonicTime.now().nanoseconds - enteredAt.nanoseconds
-            if let place { admission.metrics?.left(place) }
-            admission.metrics?.ended(record, outcome: outcome.label)
+            if let place { metrics?.left(place) }
+            metrics?.ended(record, outcome: outcome.label)
             switch outcome {
             case .dispatched: return controller.grant(of: queued)
             case .cancelled: throw RPCError(code: .cancelled, message: "the client hung up while its request waited")

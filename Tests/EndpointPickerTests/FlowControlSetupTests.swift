@@ -135,6 +135,15 @@ struct FlowControlSetupTests {
         )
     }
 
+    @Test("A detector that needs metrics is of no use where none are read")
+    func noMetrics() {
+        let text = "featureGates: [flowControl]\ndataLayer: {injectDefaults: false}\nplugins: [{type: queue-scorer}"
+        let (none, said) = setup(text + "]")
+        #expect(none == nil)
+        #expect(said.count == 1 && said[0].hasPrefix("f:3:16: error: flow control would let nothing in"), "\(said)")
+        #expect(setup(text + ", {type: concurrency-detector}]").setup != nil)
+    }
+
     @Test("A detector in a profile is a filter")
     func filter() throws {
         let (found, said) = setup(

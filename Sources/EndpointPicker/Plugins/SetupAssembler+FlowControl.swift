@@ -3,7 +3,8 @@ internal import Configuration
 
 /// How requests are let in.
 extension SetupAssembler {
-    mutating func admission() -> AdmissionSettings {
+    /// - Parameter readsMetrics: whether there will be any metrics to judge endpoints by.
+    mutating func admission(readsMetrics: Bool) -> AdmissionSettings {
         var settings = AdmissionSettings(detector: saturationDetector())
         let isEnabled = configuration.isEnabled("flowControl")
         let section = configuration.flowControl
@@ -25,6 +26,12 @@ extension SetupAssembler {
         }
         if isEnabled { settings.flowControl = flowControl }
         reportIdlePolicies(isEnabled)
+        if isEnabled, !readsMetrics, settings.detector.stalenessThreshold != nil {
+            diagnostics.error(
+                "flow control would let nothing in: its detector needs metrics, and dataLayer reads none",
+                at: configuration.featureGates.last { $0.name == "flowControl" }?.position ?? .start
+            )
+        }
         return settings
     }
 

@@ -21,16 +21,17 @@ struct SetupAssembler {
             instances[plugin.name] = PluginRegistry.make(plugin, diagnostics)
         }
         let profiles = profiles()
+        let metrics = metrics()
         let setup = SchedulingSetup(
             scheduler: Scheduler(
                 profiles: profiles,
                 handler: handler(profiles.count),
                 prefixCache: prefixCache()
             ),
-            metrics: metrics(),
+            metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
-            admission: admission()
+            admission: admission(readsMetrics: metrics != nil)
         )
         reportUnused()
         return setup

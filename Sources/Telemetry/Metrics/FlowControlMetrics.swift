@@ -1,4 +1,4 @@
-/// What is measured of requests that wait, or might have to. Exists only with flow control, so that nobody sees families that stay empty.
+/// What is measured of requests that wait, or might have to. Nothing of it is on the page before flow control is in use.
 package final class FlowControlMetrics: Sendable {
     /// The gauges that a waiting request is counted in; the same are counted down when it leaves.
     package struct Place: Sendable {
@@ -9,7 +9,7 @@ package final class FlowControlMetrics: Sendable {
 
     private let queueDuration: MetricFamily<DetailedRequestLabels, Histogram>
     private let enqueueDuration: MetricFamily<DetailedRequestLabels, Histogram>
-    private let cycleDuration: Histogram
+    private let cycleDuration: MetricFamily<NoLabels, Histogram>
     private let queueSize: MetricFamily<RequestLabels, Gauge>
     private let queueBytes: MetricFamily<RequestLabels, Gauge>
 
@@ -46,18 +46,18 @@ package final class FlowControlMetrics: Sendable {
             help: "Seconds that it took to let waiting requests go after an event.",
             []
         )
-        cycleDuration = registry.histogram(buckets: Buckets.scheduler, cycles.0, cycles.1).only
+        cycleDuration = registry.histogram(buckets: Buckets.scheduler, cycles.0, cycles.1)
         let sizes = twice("queue_size", help: "Requests that wait.", RequestLabels.all + [poolLabel])
         queueSize = registry.gauge(sizes.0, sizes.1)
         let bytes = twice("queue_bytes", help: "Bytes of the bodies that wait.", RequestLabels.all + [poolLabel])
         queueBytes = registry.gauge(bytes.0, bytes.1)
     }
 
-    /// Exposes how full the pool is, read at each rendering.
-    package func exposeSaturation(_ registry: MetricsRegistry, _ saturation: @escaping @Sendable () -> Double) {
+    /// Exposes how full the pool is, read at each rendering; nil leaves it out.
+    package func exposeSaturation(_ registry: MetricsRegistry, _ saturation: @escaping @Sendable () -> Double?) {
         for prefix in Self.prefixes {
             registry.computedGauge(prefix + "pool_saturation", help: "How full the pool is; 1 is full.") { [pool] in
-                [.init(labels: [("inference_pool", pool)], value: saturation())]
+                saturation().map { [.init(labels: [("inference_pool", pool)], value: $0)] } ?? []
             }
         }
     }
@@ -93,6 +93,6 @@ package final class FlowControlMetrics: Sendable {
     }
 
     package func cycled(nanoseconds: UInt64) {
-        cycleDuration.observe(nanoseconds: nanoseconds)
+        cycleDuration.only.observe(nanoseconds: nanoseconds)
     }
 }
