@@ -60,6 +60,7 @@ let package = Package(
         cLibrary("CXXHash", links: ["xxhash"]),
         cLibrary("CSimdJSON", links: ["simdjson"]),
         cLibrary("CMicroHTTPD", links: ["microhttpd"]),
+        cLibrary("COpenSSL", links: ["ssl", "crypto"]),
 
         // The path of a byte
         library("Bytes", ["CXXHash"]),
@@ -79,8 +80,9 @@ let package = Package(
 
         // Around it
         library("Configuration", ["CYAML"]),
-        library("Telemetry"),
-        library("HTTPServer", ["CMicroHTTPD"]),
+        library("Telemetry", ["Bytes"]),
+        library("HTTPServer", ["CMicroHTTPD", "Bytes"]),
+        library("Certificates", ["COpenSSL"]),
         library(
             "EndpointPicker",
             [
@@ -95,7 +97,7 @@ let package = Package(
             "apus",
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "SubRequests", "Scraping",
-                "Discovery", "Configuration", "Telemetry", "HTTPServer", "EndpointPicker",
+                "Discovery", "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
@@ -104,7 +106,7 @@ let package = Package(
         // Tests
         library("TestSupport", ["Admission", "Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
-        tests("RPC", ["CGRPC"]),
+        tests("RPC", ["CGRPC", "Certificates"]),
         tests("ExtProc", ["Bytes"]),
         tests("Inference", ["Bytes"]),
         tests("Pool", ["Bytes"]),
@@ -116,6 +118,7 @@ let package = Package(
         tests("Configuration"),
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),
+        tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
@@ -125,7 +128,7 @@ let package = Package(
                 "Telemetry", "RPC",
             ]
         ),
-        tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc"]),
+        tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),
     ],
     cxxLanguageStandard: .cxx17
 )

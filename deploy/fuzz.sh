@@ -20,6 +20,9 @@ else
     for folder in "$package"/Targets/fuzz-*/; do targets+=("$(basename "$folder")"); done
 fi
 
+# A crash is libFuzzer's to report: it saves the input.
+export SWIFT_BACKTRACE=enable=no
+
 mkdir -p "$build/found"
 build="$(cd "$build" && pwd)"
 

@@ -407,5 +407,18 @@ apus_json_outcome apus_json_read_object(
 
 apus_json_outcome apus_json_read_object_start(
     const uint8_t *bytes, size_t length, const apus_json_names *names, apus_json_member *members) {
-    return read(bytes, length, names, members, true);
+    // simdjson drops the tokens of an incomplete document that does not begin with the first byte.
+    if (length > UINT32_MAX) return read(bytes, length, names, members, true);
+    uint32_t spaces = 0;
+    while (spaces < length && isSpace(bytes[spaces])) spaces++;
+    apus_json_outcome outcome = read(bytes + spaces, length - spaces, names, members, true);
+    outcome.offset += spaces;
+    for (size_t i = 0; i < names->count; i++) {
+        if (members[i].occurrences == 0) continue;
+        members[i].key_start += spaces;
+        members[i].key_end += spaces;
+        members[i].value_start += spaces;
+        members[i].value_end += spaces;
+    }
+    return outcome;
 }

@@ -1,13 +1,12 @@
 private import Bytes
 private import Glibc
-private import Synchronization
 
 /// Tells when the file under a path has become another one or has been written, on a thread of its own.
 ///
 /// The directory is watched, not the file: a file that is renamed over, and the symbolic link `..data` that Kubernetes swaps, show up there. Where the
 /// path is a link, the directory of the file it leads to is watched as well. Which event it was does not matter: the file's identity,
 /// size and times are compared with those of the last look.
-final class FileWatcher: Sendable {
+package final class FileWatcher: Sendable {
     /// After the last of several events this long, so that a file is not read half written; and after the first of them at most.
     private static let quiet: Duration = .milliseconds(50)
     private static let longest: Duration = .milliseconds(500)
@@ -25,19 +24,20 @@ final class FileWatcher: Sendable {
     private let events: Int32
     /// Closing the writing end stops the thread.
     private let stopReader: Int32
-    private let stopWriter: Mutex<Int32>
-    private let thread = Mutex<pthread_t?>(nil)
-    private let seen: Mutex<Look>
+    private let stopWriter: Lock<Int32>
+    private let thread = Lock<pthread_t?>(nil)
+    private let seen: Lock<Look>
 
-    init(path: String) {
+    /// Watches from now on; changes are told after `start`.
+    package init(path: String) {
         self.path = path
         events = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         var ends: [Int32] = [-1, -1]
         pipe(&ends)
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         stopReader = ends[0]
-        stopWriter = Mutex(ends[1])
-        seen = Mutex(Look())
+        stopWriter = Lock(ends[1])
+        seen = Lock(Look())
         watchDirectories()
         seen.withLock { $0 = look() }
     }
@@ -51,7 +51,7 @@ final class FileWatcher: Sendable {
     /// Starts the thread, which runs until `stop()`.
     ///
     /// - Parameter onChange: called on that thread.
-    func start(_ onChange: @escaping @Sendable () -> Void) {
+    package func start(_ onChange: @escaping @Sendable () -> Void) {
         // The thread holds the watcher until it is stopped.
         let work = Unmanaged.passRetained(Work { self.run(onChange) })
         thread.withLock { thread in
@@ -69,7 +69,8 @@ final class FileWatcher: Sendable {
         }
     }
 
-    func stop() {
+    /// Ends the thread; no call comes after it has returned. Must not be called by `onChange`.
+    package func stop() {
         stopWriter.withLock { writer in
             if writer >= 0 { close(writer) }
             writer = -1

@@ -1,6 +1,6 @@
 internal import Bytes
 internal import ExtProc
-internal import Inference
+package import Inference
 package import Pool
 package import Scheduling
 private import Synchronization
@@ -10,10 +10,10 @@ package import Telemetry
 package final class Director: Sendable {
     package let pool: Pool
     package let telemetry: Telemetry
-    let settings: DirectorSettings
     /// Nil lets everything in.
     package let admission: DirectorAdmission?
-    private let scheduler: Scheduler
+    /// What the configuration decides; a reload replaces it as a whole.
+    private let policy: Lock<Policy>
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
 
@@ -29,12 +29,19 @@ package final class Director: Sendable {
         seed: UInt64
     ) {
         self.pool = pool
-        self.scheduler = scheduler
         self.telemetry = telemetry
-        self.settings = settings
         self.admission = admission
+        policy = Lock(Policy(scheduler: scheduler, settings: settings))
         self.seed = seed
     }
+
+    /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
+    package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
+        let policy = Policy(scheduler: scheduler, settings: settings)
+        self.policy.withLock { $0 = policy }
+    }
+
+    var settings: DirectorSettings { policy.withLock { $0 }.settings }
 
     /// A random generator for one exchange.
     func nextGenerator() -> SeededGenerator {
@@ -47,12 +54,10 @@ package final class Director: Sendable {
 
     // MARK: Reading
 
-    /// Reads the whole body of a request; nil when the configured parser looks at none.
+    /// Reads the whole body of a request; nil when the parser of its path reads none.
     func parse(headers: HeaderList, body: borrowing ByteBuffer) throws(PickerError) -> PickedRequest? {
-        guard settings.readsBodies else { return nil }
-        let api = headers.inferencePath.flatMap { InferenceAPI.matching(path: $0) } ?? .completions
         do {
-            let request = try InferenceRequest.read(body, api: api)
+            guard let request = try settings.parsers.parse(body, path: headers.inferencePath) else { return nil }
             return PickedRequest(model: request.model, modelRange: request.modelRange, inference: request)
         } catch {
             throw PickerError(.badRequest, error.message, fault: .client)
@@ -71,9 +76,17 @@ package final class Director: Sendable {
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
         describe(inquiry, in: record)
+        let policy = policy.withLock { $0 }
+        let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
-        let scheduling = schedulingRequest(inquiry, body: body, record: record, snapshot: candidates.snapshot)
+        let scheduling = schedulingRequest(
+            inquiry,
+            body: body,
+            record: record,
+            snapshot: candidates.snapshot,
+            cache: scheduler.prefixCache
+        )
         let tokens = scheduling.estimatedTokens
         var attempt = 0
         while true {
@@ -98,10 +111,10 @@ package final class Director: Sendable {
             }
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
-            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt)
+            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
             return Decision(
                 destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
-                scores: settings.emitsScores ? Self.scores(of: result.primary) : nil,
+                scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
                 reservation: reservation
             )
         }
@@ -110,7 +123,7 @@ package final class Director: Sendable {
     func describe(_ inquiry: Inquiry, in record: RequestRecord) {
         let request = inquiry.request
         record.model = request?.model ?? ""
-        record.targetModel = request == nil ? "" : inquiry.headers.modelRewrite ?? record.model
+        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
         record.isStreaming = request?.inference?.stream ?? false
     }
 
@@ -118,7 +131,8 @@ package final class Director: Sendable {
         _ inquiry: Inquiry,
         body: borrowing ByteBuffer,
         record: RequestRecord,
-        snapshot: Snapshot
+        snapshot: Snapshot,
+        cache: ApproximatePrefixCache?
     ) -> SchedulingRequest {
         let headers = inquiry.headers
         var scheduling = SchedulingRequest(
@@ -127,7 +141,7 @@ package final class Director: Sendable {
             estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
             header: { headers.value(named: $0) }
         )
-        if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
+        if let inference = inquiry.request?.inference, let cache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
             let hashes = PrefixBlocks.hashes(
                 of: inference,
@@ -147,7 +161,8 @@ package final class Director: Sendable {
         _ result: SchedulingResult,
         in record: RequestRecord,
         startedAt: MonotonicTime,
-        decidedAt: MonotonicTime
+        decidedAt: MonotonicTime,
+        cache: ApproximatePrefixCache?
     ) {
         let endpoint = result.endpoint
         record.decidedAt = decidedAt.nanoseconds
@@ -164,7 +179,7 @@ package final class Director: Sendable {
             targetModel: record.targetModel,
             profiles: result.results.map(\.decision)
         )
-        if let cache = scheduler.prefixCache {
+        if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
             telemetry.prefixPredicted(
@@ -196,22 +211,33 @@ extension ProfileResult {
     }
 }
 
+/// One object, so that a decision takes one reference of it and not one per scorer.
+private final class Policy: Sendable {
+    let scheduler: Scheduler
+    let settings: DirectorSettings
+
+    init(scheduler: Scheduler, settings: DirectorSettings) {
+        self.scheduler = scheduler
+        self.settings = settings
+    }
+}
+
 /// What the director does, beyond scheduling.
 package struct DirectorSettings: Sendable {
-    /// Whether bodies are read as inference requests; a passthrough parser reads none.
-    package var readsBodies: Bool
+    /// How bodies are read.
+    package var parsers: ParserSelection
     /// Whether a gateway's subset of endpoints binds.
     package var honorsSubset: Bool
     /// Whether the picked endpoints' scores go into dynamic metadata.
     package var emitsScores: Bool
 
-    package init(readsBodies: Bool, honorsSubset: Bool, emitsScores: Bool) {
-        self.readsBodies = readsBodies
+    package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
+        self.parsers = parsers
         self.honorsSubset = honorsSubset
         self.emitsScores = emitsScores
     }
 
-    package static let defaults = DirectorSettings(readsBodies: true, honorsSubset: true, emitsScores: false)
+    package static let defaults = DirectorSettings(honorsSubset: true, emitsScores: false)
 }
 
 /// What a decision is made on.
@@ -229,6 +255,9 @@ struct PickedRequest {
     let modelRange: Range<Int>
     /// Nil when only the beginning of the body was seen.
     let inference: InferenceRequest?
+
+    /// Whether there is a name of a model that can be replaced.
+    var namesModel: Bool { !modelRange.isEmpty }
 }
 
 /// Where a request goes, and the load that it was given there.

@@ -8,8 +8,6 @@ internal import Telemetry
 
 // The request's way: headers, body, decision, replies.
 extension Exchange {
-    var hasDecided: Bool { record.decidedAt > 0 }
-
     func readHeaders(of frame: borrowing Frame) {
         headers = frame.headers()
         readSubset(of: frame)
@@ -65,7 +63,8 @@ extension Exchange {
         }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
-        if isEdited, body.count != record.requestBytes, case .headersAndBody = form {
+        if isEdited, body.count != record.requestBytes, form != .bufferedBody(isPartial: true) {
+            // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
         }
         for name in ControlHeaders.forbidden(in: headers) { mutation.remove(name) }

@@ -14,13 +14,22 @@ extension Exchange {
         if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
         isEventStream = response.value(of: "content-type", contains: "text/event-stream")
         record.isStreaming = isEventStream || record.isStreaming
-        usage = UsageReader(format: isEventStream ? .eventStream : .json)
+        usage = UsageReader(format: usageFormat(of: response))
+        // What was asked for as a stream goes on piece by piece, also when it is no stream of events.
+        isPassing = record.isStreaming
         notice(response)
 
         var reply = Reply(.responseHeaders)
         reply.headers.set(ControlHeaders.seen, "true")
         if isLast { finish() }
         try await send(reply)
+    }
+
+    private func usageFormat(of response: HeaderList) -> UsageReader.Format {
+        if isEventStream { return .eventStream }
+        let isGRPC =
+            director.settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
+        return isGRPC ? .grpc : .json
     }
 
     /// Takes a gateway's own 503 as word that it could not connect to the endpoint.
@@ -84,8 +93,12 @@ extension Exchange {
         isLast: Bool
     ) async throws {
         if isLast { finish() }
-        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast) }) {
-            return try await send(form.replies(byteCount: restored.count, isEdited: true)) { $0(restored.bytes) }
+        let isWhole = conversation.modes.response == .buffered
+        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast || isWhole) }) {
+            var plan = form.replies(byteCount: restored.count, isEdited: true)
+            // Envoy refuses a buffered body of another length than the header says.
+            if isWhole { plan[0].reply.headers.set("content-length", String(restored.count)) }
+            return try await send(plan) { $0(restored.bytes) }
         }
         try await send(form.replies(byteCount: frame.bodyByteCount, isEdited: false)) { frame.withBody($0) }
     }

@@ -15,7 +15,7 @@ final class Exchange {
     let limits: PickerLimits
     let record: RequestRecord
     let call: ServerCall
-    private var conversation = Conversation()
+    private(set) var conversation = Conversation()
 
     // The request.
     var headers = HeaderList()
@@ -58,13 +58,13 @@ final class Exchange {
                 )
                 try await handle(event, frame)
             }
-            // Envoy is done. Without a response phase in its configuration that is all there is to see.
-            director.telemetry.finish(record, conversation.isResponseOver || !hasDecided ? .complete : .unobserved)
+            director.telemetry.finish(record, termination)
             return .ok
         } catch let refusal as PickerError {
             return await refuse(refusal)
         } catch let error as RPCError {
-            director.telemetry.finish(record, .clientGone)
+            // Envoy resets the stream when it has no more to show, too.
+            director.telemetry.finish(record, termination)
             return error.status
         } catch {
             director.telemetry.finish(record, .failed("protocol"))
@@ -83,6 +83,15 @@ final class Exchange {
         reservation = nil
         callBackPlace = nil
         throw PickerError.calledBack
+    }
+
+    /// What an end of the stream means now.
+    private var termination: Termination {
+        switch conversation.progress {
+        case .complete: .complete
+        case .unobserved: .unobserved
+        case .cutShort: .clientGone
+        }
     }
 
     private func handle(_ event: Conversation.Event, _ frame: borrowing Frame) async throws {

@@ -100,8 +100,25 @@ package struct Conversation: Sendable {
         }
     }
 
-    /// Whether the response has ended, as far as Envoy tells.
-    package var isResponseOver: Bool { response == .over }
+    /// How far Envoy has told the request's story.
+    package enum Progress: Sendable, Equatable {
+        /// To the end of the response, or there is no story: nothing was sent, or Envoy only lets Apus watch.
+        case complete
+        /// The request was answered, and Envoy does not show what bodies responses have.
+        case unobserved
+        /// More should have come. Envoy ends the stream like this when the client or the model server breaks off.
+        case cutShort
+    }
+
+    /// What it means when the stream ends now.
+    package var progress: Progress {
+        if isObserved || response == .over { return .complete }
+        switch request {
+        case .receiving: return .cutShort
+        case .waiting: return .complete
+        case .passing, .over: return modes.response == .none ? .unobserved : .cutShort
+        }
+    }
 
     // MARK: Request
 

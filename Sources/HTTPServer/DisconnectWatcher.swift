@@ -1,6 +1,6 @@
+internal import Bytes
 private import CMicroHTTPD
 private import Glibc
-private import Synchronization
 
 /// Tells exchanges whose connection waits for an answer that their client has gone.
 ///
@@ -10,7 +10,7 @@ final class DisconnectWatcher: Sendable {
     static let shared = DisconnectWatcher()
 
     private let epoll: Int32
-    private let exchanges = Mutex<[Int: Exchange]>([:])
+    private let exchanges = Lock<[Int: Exchange]>([:])
 
     private init() {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))

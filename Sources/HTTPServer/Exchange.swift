@@ -1,5 +1,5 @@
+internal import Bytes
 internal import CMicroHTTPD
-private import Synchronization
 
 /// One request on one connection, from its first line to the last byte of its answer.
 ///
@@ -23,7 +23,7 @@ final class Exchange: @unchecked Sendable {
     private var hasHead = false
     private var discarded = 0
     private var watched: Int32?
-    private let waiting = Mutex(Waiting())
+    private let waiting = Lock(Waiting())
 
     init(number: Int, core: HTTPServerCore, connection: OpaquePointer, uri: String) {
         self.number = number

@@ -1,4 +1,4 @@
-private import Synchronization
+internal import Bytes
 
 /// The body of a streamed answer: written by any thread, sent by the server's.
 ///
@@ -21,7 +21,7 @@ package final class HTTPBodyStream: Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

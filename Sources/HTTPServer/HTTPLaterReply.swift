@@ -1,4 +1,4 @@
-private import Synchronization
+internal import Bytes
 
 /// The promise of an answer: completed once, by any thread; the connection is suspended meanwhile.
 package final class HTTPLaterReply: Sendable {
@@ -14,7 +14,7 @@ package final class HTTPLaterReply: Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

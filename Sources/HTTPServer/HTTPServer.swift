@@ -1,3 +1,4 @@
+internal import Bytes
 private import CMicroHTTPD
 private import Glibc
 private import Synchronization
@@ -10,7 +11,7 @@ package final class HTTPServer: Sendable {
     /// The port it listens on; the one that the system chose when it was started with 0.
     package let port: Int
     private let core: HTTPServerCore
-    private let daemon: Mutex<Daemon>
+    private let daemon: Lock<Daemon>
 
     /// Listens and serves.
     ///
@@ -43,7 +44,7 @@ package final class HTTPServer: Sendable {
             completed,
             connectionChanged
         )
-        daemon = Mutex(Daemon(pointer: pointer))
+        daemon = Lock(Daemon(pointer: pointer))
         guard pointer != nil else {
             close(socket.descriptor)
             throw .cannotStartThread
@@ -84,7 +85,7 @@ final class HTTPServerCore: Sendable {
 
     let maxRequestBodyBytes: Int
     let handler: @Sendable (HTTPRequest) -> HTTPReply
-    private let exchanges = Mutex(Exchanges())
+    private let exchanges = Lock(Exchanges())
 
     init(maxRequestBodyBytes: Int, handler: @escaping @Sendable (HTTPRequest) -> HTTPReply) {
         self.maxRequestBodyBytes = maxRequestBodyBytes

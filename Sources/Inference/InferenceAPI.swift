@@ -5,8 +5,12 @@ package enum InferenceAPI: Sendable, CaseIterable {
     case responses
     case conversations
     case embeddings
+    case imageGenerations
+    case speech
     /// Anthropic's Messages.
     case messages
+    /// vLLM's token-in API.
+    case generate
 
     /// The API that a request's path names, or nil for any other path (the reference reads those as completions).
     ///
@@ -18,45 +22,51 @@ package enum InferenceAPI: Sendable, CaseIterable {
             bytes = bytes[..<end]
         }
         while bytes.last == UInt8(ascii: "/") { bytes = bytes.dropLast() }
-        return allCasesLongestSuffixFirst.first {
-            bytes.suffix($0.pathSuffix.utf8.count).elementsEqual($0.pathSuffix.utf8)
-        }
+        return suffixes.first { bytes.suffix($0.text.utf8.count).elementsEqual($0.text.utf8) }?.api
     }
 
-    private static let allCasesLongestSuffixFirst = allCases.sorted {
-        $0.pathSuffix.utf8.count > $1.pathSuffix.utf8.count
-    }
+    private static let suffixes = allCases.flatMap { api in api.pathSuffixes.map { (text: $0, api: api) } }
+        .sorted { $0.text.utf8.count > $1.text.utf8.count }
 
-    private var pathSuffix: String {
+    /// How the paths of the API end.
+    var pathSuffixes: [String] {
         switch self {
-        case .completions: "/completions"
-        case .chatCompletions: "/chat/completions"
-        case .responses: "/responses"
-        case .conversations: "/conversations"
-        case .embeddings: "/embeddings"
-        case .messages: "/messages"
+        // `render` shows the prompt that the same body would make.
+        case .completions: ["/completions", "/completions/render"]
+        case .chatCompletions: ["/chat/completions", "/chat/completions/render"]
+        case .responses: ["/responses"]
+        case .conversations: ["/conversations"]
+        case .embeddings: ["/embeddings"]
+        case .imageGenerations: ["/images/generations"]
+        case .speech: ["/audio/speech"]
+        case .messages: ["/messages"]
+        case .generate: ["/inference/v1/generate"]
         }
     }
+
+    /// Whether a body need not name a model.
+    var modelIsOptional: Bool { self == .generate }
 
     /// The members whose values are the prompt, in the order in which the model sees them.
     var promptMembers: [RequestMembers.Name] {
         switch self {
-        case .completions: [.prompt]
+        case .completions, .imageGenerations: [.prompt]
         case .chatCompletions: [.messages]
         case .responses: [.instructions, .tools, .input]
         case .conversations: [.items]
-        case .embeddings: [.input]
+        case .embeddings, .speech: [.input]
         case .messages: [.system, .tools, .messages]
+        case .generate: [.tokenIDs]
         }
     }
 
-    /// The members that may limit the output's tokens, the one that decides first.
+    /// The members that may limit the output's tokens, the one that decides first; `generate` has its limit in `sampling_params`.
     var tokenLimitMembers: [RequestMembers.Name] {
         switch self {
         case .completions, .chatCompletions: [.maxCompletionTokens, .maxTokens]
         case .responses: [.maxOutputTokens]
         case .messages: [.maxTokens]
-        case .conversations, .embeddings: []
+        case .conversations, .embeddings, .imageGenerations, .speech, .generate: []
         }
     }
 
@@ -78,9 +88,18 @@ package enum InferenceAPI: Sendable, CaseIterable {
         case .embeddings:
             members[.input]?.isNonEmptyTextOrList == true
                 ? nil : "invalid embeddings request: must have input field"
+        case .imageGenerations:
+            members[.prompt].map { $0.kind == .string && !$0.contentRange.isEmpty } == true
+                ? nil : "invalid images generations request: must have prompt field"
+        case .speech:
+            members[.input]?.kind == .string
+                ? nil : "invalid text to speech request: must have string input field"
         case .messages:
             members[.messages]?.isNonEmptyList == true
-                ? nil : "invalid messages request: must have valid messages field"
+                ? nil : "invalid messages request: must have at least one message"
+        case .generate:
+            members[.tokenIDs]?.isNonEmptyList == true
+                ? nil : "invalid generate request: must have non-empty token_ids field"
         }
     }
 }

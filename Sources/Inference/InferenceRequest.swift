@@ -5,7 +5,7 @@ package struct InferenceRequest: Sendable {
     package let api: InferenceAPI
     /// The model's name with escapes decoded; may be empty.
     package let model: String
-    /// The whole value of `model`, quotes included.
+    /// The whole value of `model`, quotes included; empty when the body has no model that could be replaced.
     package let modelRange: Range<Int>
     /// Whether the response is asked for as events.
     package let stream: Bool
@@ -27,18 +27,25 @@ package struct InferenceRequest: Sendable {
     /// Reads the body of a request of `api`.
     ///
     /// Checks, in this order: that the body is one JSON object (see `JSONReader`) without duplicates of the members that must be unique,
-    /// that `model` is a string, and that the member which the API requires is there.
+    /// that `model` is a string (`generate` need not have one), and that the member which the API requires is there.
     package static func read(_ body: borrowing ByteBuffer, api: InferenceAPI) throws(InferenceError) -> InferenceRequest
     {
         let bytes = body.bytes
         let members = try locateMembers(bytes)
-        guard let model = members[.model], let name = JSONValue.string(model, in: bytes) else {
+        let name = members[.model].flatMap { JSONValue.string($0, in: bytes) }
+        if name == nil, !(api.modelIsOptional && members[.model].map({ $0.kind == .null }) ?? true) {
             throw .modelNotFound
         }
         if let problem = api.problem(in: members) {
             throw InferenceError(message: problem)
         }
-        return InferenceRequest(api: api, model: name, modelRange: model.valueRange, members: members, bytes: bytes)
+        return InferenceRequest(
+            api: api,
+            model: name ?? "",
+            modelRange: name == nil ? 0..<0 : members[.model]?.valueRange ?? 0..<0,
+            members: members,
+            bytes: bytes
+        )
     }
 
     /// Reads what can be told from the first bytes of a body whose rest Apus will not see (`BUFFERED_PARTIAL`): the model and its place.
@@ -63,6 +70,28 @@ package struct InferenceRequest: Sendable {
         return members
     }
 
+    /// A request of a body that is no JSON: it names no model, and nothing of it can be replaced.
+    init(
+        api: InferenceAPI,
+        stream: Bool,
+        maxTokens: Int?,
+        choices: Int,
+        promptRanges: [Range<Int>],
+        estimatedPromptTokens: Int
+    ) {
+        self.api = api
+        self.stream = stream
+        self.maxTokens = maxTokens
+        self.choices = choices
+        self.promptRanges = promptRanges
+        self.estimatedPromptTokens = estimatedPromptTokens
+        model = ""
+        modelRange = 0..<0
+        includesUsage = false
+        cacheSalt = nil
+        members = .none
+    }
+
     private init(api: InferenceAPI, model: String, modelRange: Range<Int>, members: RequestMembers, bytes: RawSpan) {
         self.api = api
         self.model = model
@@ -70,8 +99,11 @@ package struct InferenceRequest: Sendable {
         self.members = members
         stream = members[.stream]?.kind == .true
         includesUsage = members[.streamOptions].map { StreamOptions.includesUsage($0, in: bytes) } ?? false
-        maxTokens = api.tokenLimitMembers.lazy.compactMap { members[$0] }.first { $0.kind != .null }
+        maxTokens =
+            api.tokenLimitMembers.lazy.compactMap { members[$0] }.first { $0.kind != .null }
             .flatMap { JSONValue.count($0, in: bytes) }
+            ?? (api == .generate
+                ? members[.samplingParams].flatMap { SamplingParameters.maxTokens($0, in: bytes) } : nil)
         choices = max(1, members[.n].flatMap { JSONValue.count($0, in: bytes) } ?? 1)
         cacheSalt = members[.cacheSalt].flatMap { JSONValue.string($0, in: bytes) }
 
@@ -90,6 +122,18 @@ extension JSONMember {
     /// Token ids come in arrays that hold nothing but numbers.
     fileprivate var estimatedTokens: Int {
         kind == .array && numberCount > 0 && stringCount == 0 ? numberCount : contentRange.count / 4
+    }
+}
+
+private enum SamplingParameters {
+    private static let reader = JSONReader(names: ["max_tokens"])
+
+    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? {
+        guard member.kind == .object else { return nil }
+        let inside = bytes.extracting(member.valueRange)
+        // The value was checked with the body, so this cannot fail.
+        let found = try? reader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
+        return found ?? nil
     }
 }
 

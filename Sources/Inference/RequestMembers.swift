@@ -1,7 +1,8 @@
 /// The top-level members of a request's body that Apus reads or may edit. All others pass unseen.
 package struct RequestMembers: Sendable {
     package enum Name: UInt8, CaseIterable, Sendable {
-        case model, prompt, messages, input, stream, streamOptions, n, maxTokens, maxCompletionTokens, maxOutputTokens
+        case model, prompt, messages, input, tokenIDs, stream, streamOptions, n, maxTokens, maxCompletionTokens,
+            maxOutputTokens
         case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams
         case kvTransferParams, ecTransferParams, bootstrapHost, bootstrapPort, bootstrapRoom, disaggregatedParams
 
@@ -12,6 +13,7 @@ package struct RequestMembers: Sendable {
             case .prompt: "prompt"
             case .messages: "messages"
             case .input: "input"
+            case .tokenIDs: "token_ids"
             case .stream: "stream"
             case .streamOptions: "stream_options"
             case .n: "n"
@@ -47,6 +49,12 @@ package struct RequestMembers: Sendable {
     package let present: [(name: Name, member: JSONMember)]
 
     static let reader = JSONReader(names: Name.allCases.map(\.text))
+
+    static let none = RequestMembers(present: [])
+
+    private init(present: [(name: Name, member: JSONMember)]) {
+        self.present = present
+    }
 
     init(_ found: borrowing JSONReader.Found) {
         var present: [(name: Name, member: JSONMember)] = []

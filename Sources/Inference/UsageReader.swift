@@ -7,14 +7,18 @@ package struct UsageReader: Sendable {
         case json
         /// Server-sent events with a JSON document each.
         case eventStream
+        /// Messages of vLLM's gRPC engine.
+        case grpc
     }
 
     /// What was found so far.
-    package private(set) var usage: TokenUsage?
+    package var usage: TokenUsage? { format == .grpc ? messages.usage : found }
     /// Whether the event stream said `[DONE]`.
     package private(set) var sawDone = false
 
     private let format: Format
+    private var found: TokenUsage?
+    private var messages = GRPCUsageReader()
     private var document = UsageScanner()
     private var line = EventLine()
 
@@ -30,6 +34,8 @@ package struct UsageReader: Sendable {
             if document.isComplete { take(document.usage) }
         case .eventStream:
             consumeEvents(chunk)
+        case .grpc:
+            messages.consume(chunk)
         }
     }
 
@@ -41,6 +47,8 @@ package struct UsageReader: Sendable {
             document = UsageScanner()
         case .eventStream:
             endLine()
+        case .grpc:
+            break
         }
     }
 
@@ -79,8 +87,8 @@ package struct UsageReader: Sendable {
 
     private mutating func take(_ object: [UInt8]?) {
         guard let object else { return }
-        var merged = usage ?? TokenUsage()
-        if merged.merge(object: object) { usage = merged }
+        var merged = found ?? TokenUsage()
+        if merged.merge(object: object) { found = merged }
     }
 }
 

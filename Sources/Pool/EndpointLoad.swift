@@ -1,4 +1,4 @@
-private import Synchronization
+internal import Bytes
 
 /// The load that Apus itself has put on one endpoint: reservations that have not ended.
 ///
@@ -32,7 +32,7 @@ package final class EndpointLoad: Sendable {
         var justSeenTokens = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init() {}
 

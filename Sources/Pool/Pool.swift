@@ -1,5 +1,4 @@
 package import Bytes
-private import Synchronization
 
 /// The model servers Apus knows, what it knows of them, and what it has sent them.
 ///
@@ -36,12 +35,14 @@ package final class Pool: Sendable {
         var nextNumber = 0
         var hasUnpublished = false
         var sourceHasAnswered = false
+        /// Called when it has.
+        var syncWaiters: [@Sendable () -> Void] = []
     }
 
     /// An endpoint is fresh while its latest good page is younger than this.
     package let stalenessThreshold: Duration
-    private let state = Mutex(State())
-    private let published = Mutex(Snapshot.empty)
+    private let state = Lock(State())
+    private let published = Lock(Snapshot.empty)
     private let watch = PoolWatch()
 
     package init(stalenessThreshold: Duration) {
@@ -63,12 +64,21 @@ package final class Pool: Sendable {
         state.withLock { $0.sourceHasAnswered }
     }
 
+    /// Calls `action` once the pool is synced, on the thread that makes it so; at once when it is already.
+    package func whenSynced(_ action: @escaping @Sendable () -> Void) {
+        let isSynced = state.withLock { state in
+            if !state.sourceHasAnswered { state.syncWaiters.append(action) }
+            return state.sourceHasAnswered
+        }
+        if isSynced { action() }
+    }
+
     // MARK: Members
 
     /// Makes these the endpoints of the pool. Those described as before keep their state; those whose labels alone changed keep their load
     /// and metrics; of two descriptions with one identity the last counts.
     package func replaceEndpoints(_ descriptions: [EndpointDescription]) {
-        state.withLock { state in
+        let waiters = state.withLock { state in
             state.sourceHasAnswered = true
             let known = Dictionary(
                 state.records.map { ($0.endpoint.identity, $0) },
@@ -93,8 +103,11 @@ package final class Pool: Sendable {
             )
             state.hasUnpublished = true
             publish(&state)
+            defer { state.syncWaiters = [] }
+            return state.syncWaiters
         }
         watch.snapshotPublished()
+        for waiter in waiters { waiter() }
     }
 
     private func record(

@@ -35,7 +35,7 @@ extension ChannelArguments {
         set("grpc.compression_enabled_algorithms_bitset", 1)
         set("grpc.per_message_compression", 0)
         set("grpc.per_message_decompression", 0)
-        set("grpc.server_handshake_timeout_ms", 20_000)
+        set("grpc.server_handshake_timeout_ms", configuration.handshakeTimeout.milliseconds)
         let keepalive = configuration.keepalive
         set("grpc.keepalive_time_ms", keepalive.time.milliseconds)
         set("grpc.keepalive_timeout_ms", keepalive.timeout.milliseconds)

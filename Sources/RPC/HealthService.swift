@@ -27,8 +27,8 @@ package final class HealthService: Sendable {
     private let answersAnyService: Bool
     private let state = Lock(State())
 
-    /// With `answersAnyService` every name gets the status of "", as kubelet and proxies ask for names of their own
-    /// choice; otherwise a name that was not set is NOT_FOUND.
+    /// With `answersAnyService` a name that was not set gets the status of "", as kubelet and proxies ask for names of
+    /// their own choice; otherwise it is NOT_FOUND.
     package init(answersAnyService: Bool = false) {
         self.answersAnyService = answersAnyService
     }
@@ -63,7 +63,7 @@ package final class HealthService: Sendable {
     }
 
     private func status(of service: String, _ state: borrowing State) -> ServingStatus? {
-        state.statuses[answersAnyService ? "" : service]
+        state.statuses[service] ?? (answersAnyService ? state.statuses[""] : nil)
     }
 
     private func notify(_ state: inout State) {

@@ -24,6 +24,8 @@ package final class Server: @unchecked Sendable {
     private let maxConcurrentStreams: Int
     private let pollers: Pollers
     private let ownsPollers: Bool
+    /// Core asks them for certificates as long as its server lives.
+    private let credentials: ServerConfiguration.Credentials
     private let streams = Atomic<Int>(0)
     /// Whose events have still to come: the server's own shutdown, and every call from its request to its release.
     private let users = Atomic<Int>(1)
@@ -54,6 +56,7 @@ package final class Server: @unchecked Sendable {
         routes = services.map { (path: Array($0.key.utf8), handler: $0.value) }
         maxConcurrentStreams = configuration.maxConcurrentStreams
         ownsPollers = shared == nil
+        credentials = configuration.credentials
         do throws(RPCError) {
             pollers = if let shared { shared } else { try Pollers(count: configuration.pollers) }
             guard pollers.addServer() else {
@@ -119,15 +122,8 @@ package final class Server: @unchecked Sendable {
     // MARK: Users
 
     /// One more event will come. Only whoever has one coming already, or `init`, may call this.
-    ///
-    /// What the calling thread has written so far is visible after `acquireCore`. Core orders the two as well, but
-    /// ThreadSanitizer cannot see into core.
     func retainCore() {
-        users.wrappingAdd(1, ordering: .releasing)
-    }
-
-    func acquireCore() {
-        _ = users.load(ordering: .acquiring)
+        users.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// An event has come, and its receiver will use core's server no more.
@@ -216,6 +212,7 @@ extension ServerConfiguration.Credentials {
     fileprivate func makeCore() -> OpaquePointer? {
         switch self {
         case .insecure: grpc_insecure_server_credentials_create()
+        case .tls(let credentials): credentials.makeCore()
         }
     }
 }

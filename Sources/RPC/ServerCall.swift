@@ -256,6 +256,7 @@ package final class ServerCall: @unchecked Sendable {
     /// Waits for a call to arrive. From here to the release the object is retained, and core's server is kept.
     func request() {
         server.retainCore()
+        poller.handOver()
         let tag = Tag.make(Unmanaged.passRetained(self).toOpaque(), .request)
         if apus_server_request_call(server.core, slots, poller.queue, tag) != GRPC_CALL_OK {
             forget()
@@ -272,9 +273,7 @@ package final class ServerCall: @unchecked Sendable {
     /// An operation came back. Runs on the poller's thread (or, for one that could not start, on the starter's).
     func complete(_ kind: Tag.Kind, success: Bool) {
         switch kind {
-        case .request:
-            server.acquireCore()
-            arrived(success)
+        case .request: arrived(success)
         case .receive: received(success)
         case .send: sent(success)
         case .close: closed()

@@ -4,6 +4,8 @@ package struct ServerConfiguration: Sendable {
     package enum Credentials: Sendable {
         /// Plain HTTP/2.
         case insecure
+        /// HTTP/2 over TLS 1.2 or 1.3.
+        case tls(TLSCredentials)
     }
 
     /// An IPv4 or IPv6 address (brackets not needed). `::` accepts both families where the system allows.
@@ -23,6 +25,8 @@ package struct ServerConfiguration: Sendable {
     /// Streams over this number are refused with RESOURCE_EXHAUSTED at once, not queued.
     package var maxConcurrentStreams: Int
     package var credentials: Credentials
+    /// A connection that has not said hello (TLS, then HTTP/2) by then is closed.
+    package var handshakeTimeout: Duration
     package var keepalive: Keepalive
 
     /// Pings in both directions.
@@ -61,6 +65,7 @@ package struct ServerConfiguration: Sendable {
         maxSendMessageBytes: Int? = nil,
         maxConcurrentStreams: Int = 10_000,
         credentials: Credentials = .insecure,
+        handshakeTimeout: Duration = .seconds(10),
         keepalive: Keepalive = Keepalive()
     ) {
         self.bindAddress = bindAddress
@@ -71,6 +76,7 @@ package struct ServerConfiguration: Sendable {
         self.maxSendMessageBytes = maxSendMessageBytes
         self.maxConcurrentStreams = maxConcurrentStreams
         self.credentials = credentials
+        self.handshakeTimeout = handshakeTimeout
         self.keepalive = keepalive
     }
 

@@ -79,7 +79,7 @@ final class ScrapeLoop: @unchecked Sendable {
     private func tick(_ run: Int) {
         guard isRunning, run == self.run else { return }
         let now = MonotonicTime.now()
-        followMembership()
+        followMembership(now)
         // After a pause of the thread every phase that was missed gets one turn.
         let due = Int(now.elapsed(since: startedAt).nanoseconds / step.nanoseconds)
         let first = max(tickCount, due - phases.count + 1)
@@ -95,7 +95,7 @@ final class ScrapeLoop: @unchecked Sendable {
         }
     }
 
-    private func followMembership() {
+    private func followMembership(_ now: MonotonicTime) {
         let snapshot = pool.snapshot
         guard snapshot.membership != membership else { return }
         membership = snapshot.membership
@@ -106,7 +106,8 @@ final class ScrapeLoop: @unchecked Sendable {
                     target.describe(endpoint, page: dialects.page(forLabels: endpoint.labels))
                 }
             } else {
-                add(endpoint)
+                // At once, however long the interval: until its first page nothing is known of it.
+                scrape(add(endpoint), now)
             }
         }
         guard !remaining.isEmpty else { return }
@@ -117,7 +118,7 @@ final class ScrapeLoop: @unchecked Sendable {
         for index in phases.indices { phases[index].removeAll { $0.hasLeft } }
     }
 
-    private func add(_ endpoint: Endpoint) {
+    private func add(_ endpoint: Endpoint) -> ScrapeTarget {
         let request = HTTPRequest(
             url: "http://\(endpoint.hostPort)\(settings.path)",
             headers: [HTTPField("Accept", "text/plain")],
@@ -133,6 +134,7 @@ final class ScrapeLoop: @unchecked Sendable {
         }
         targets[endpoint.number] = target
         phases[Int.random(in: phases.indices, using: &generator)].append(target)
+        return target
     }
 
     private func scrape(_ target: ScrapeTarget, _ now: MonotonicTime) {

@@ -36,7 +36,7 @@ final class EventLoop: @unchecked Sendable {
     private static let maxIdleTransfers = 256
     private static let maxIdleConnections = 8192
 
-    private let inbox = Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let wakeUp = apus_eventfd()
     private let thread = Atomic<UInt>(0)
 

@@ -14,7 +14,7 @@ package typealias HTTPCompletion = @Sendable (Result<HTTPResponseHead, HTTPClien
 /// been processed.
 package final class HTTPClient: Sendable {
     private let loop = EventLoop()
-    private let thread: Mutex<pthread_t?>
+    private let thread: Lock<pthread_t?>
     private let lastNumber = Atomic<UInt64>(0)
 
     private static let globalSetUp: Void = {
@@ -23,7 +23,7 @@ package final class HTTPClient: Sendable {
 
     package init() {
         Self.globalSetUp
-        thread = Mutex(Self.startThread(loop))
+        thread = Lock(Self.startThread(loop))
     }
 
     deinit {

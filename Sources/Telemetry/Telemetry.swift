@@ -97,6 +97,13 @@ package final class Telemetry: Sendable {
         if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
     }
 
+    // MARK: Configuration
+
+    /// The configuration file changed; `accepted` says whether it took effect.
+    package func configurationChanged(accepted: Bool) {
+        metrics.configurationReloads.child(OneLabel(accepted ? "accepted" : "rejected")).add()
+    }
+
     // MARK: What the events come to
 
     private func observeDecision(_ record: RequestRecord) {

@@ -1,4 +1,4 @@
-private import Synchronization
+internal import Bytes
 
 /// What happened in a test, in order; a test awaits the entry it is about instead of sleeping.
 package final class EventLog<Entry: Sendable>: Sendable {
@@ -12,7 +12,7 @@ package final class EventLog<Entry: Sendable>: Sendable {
         var waiters: [Waiter] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

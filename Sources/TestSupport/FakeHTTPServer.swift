@@ -1,6 +1,5 @@
 private import Bytes
 private import Glibc
-private import Synchronization
 
 /// An HTTP server of raw sockets on 127.0.0.1, one thread per connection, that can misbehave in every way a script asks for.
 package final class FakeHTTPServer: Sendable {
@@ -52,7 +51,7 @@ package final class FakeHTTPServer: Sendable {
     package let port: Int
     package let events = EventLog<Event>()
     private let listener: Int32
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let reply: @Sendable (Request) -> Reply
 
     /// - Parameter isListening: false keeps a free port that refuses connections until `listen()`.

@@ -24,14 +24,39 @@ package final class GRPCClient: @unchecked Sendable {
     /// it cannot see into core.
     private let handedOver = Atomic<Int>(0)
 
-    /// Connects to `host:port` when the first call is made. `arguments` are core's integer channel arguments.
-    package init(host: String = "127.0.0.1", port: Int, arguments: [String: Int] = [:]) {
+    /// How a client secures its connection; PEM texts.
+    package struct TLS: Sendable {
+        /// What the server's certificate must lead to; it must name the host, too.
+        package var roots: String
+        /// The client's own certificate and key.
+        package var identity: (certificateChain: String, privateKey: String)?
+
+        package init(roots: String, identity: (certificateChain: String, privateKey: String)? = nil) {
+            self.roots = roots
+            self.identity = identity
+        }
+
+        /// Credentials of core's that the caller releases.
+        fileprivate func makeCore() -> OpaquePointer? {
+            guard let identity else { return grpc_ssl_credentials_create_ex(roots, nil, nil, nil) }
+            return identity.certificateChain.withCString { chain in
+                identity.privateKey.withCString { key in
+                    var pair = grpc_ssl_pem_key_cert_pair(private_key: key, cert_chain: chain)
+                    return grpc_ssl_credentials_create_ex(roots, &pair, nil, nil)
+                }
+            }
+        }
+    }
+
+    /// Connects to `host:port` when the first call is made, in plain text where `tls` is nil. `arguments` are core's
+    /// integer channel arguments.
+    package init(host: String = "127.0.0.1", port: Int, tls: TLS? = nil, arguments: [String: Int] = [:]) {
         grpc_init()
         queue = grpc_completion_queue_create_for_next(nil)
         let all = ["grpc.use_local_subchannel_pool": 1, "grpc.enable_http_proxy": 0]
             .merging(arguments) { $1 }
         var list = all.map { apus_arg_integer(strdup($0.key), Int32(clamping: $0.value)) }
-        let credentials = grpc_insecure_credentials_create()
+        let credentials = if let tls { tls.makeCore() } else { grpc_insecure_credentials_create() }
         channel = list.withUnsafeMutableBufferPointer { buffer in
             var arguments = grpc_channel_args(num_args: buffer.count, args: buffer.baseAddress)
             return grpc_channel_create("\(host):\(port)", credentials, &arguments)
@@ -158,10 +183,11 @@ package struct GRPCCallStatus: Sendable, Equatable, CustomStringConvertible {
 package func withGRPCClient<R>(
     host: String = "127.0.0.1",
     port: Int,
+    tls: GRPCClient.TLS? = nil,
     arguments: [String: Int] = [:],
     _ body: (GRPCClient) async throws -> sending R
 ) async rethrows -> sending R {
-    let client = GRPCClient(host: host, port: port, arguments: arguments)
+    let client = GRPCClient(host: host, port: port, tls: tls, arguments: arguments)
     defer { client.shutdown() }
     return try await body(client)
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 import EngineSimulation
 import Glibc
 import HTTPServer

@@ -1,7 +1,6 @@
 import Bytes
 import EngineSimulation
 import HTTPServer
-import Synchronization
 
 /// One simulated model server: an engine, its metrics, and what its HTTP server answers.
 final class SimulatedServer: Sendable {
@@ -23,7 +22,7 @@ final class SimulatedServer: Sendable {
     let timekeeper: Timekeeper
     let page: MetricsPage
     let started: Double
-    let state: Mutex<State>
+    let state: Lock<State>
 
     init(options: Options, index: Int, timekeeper: Timekeeper, started: Double) {
         self.options = options
@@ -44,7 +43,7 @@ final class SimulatedServer: Sendable {
         engine.seed &+= UInt64(index)
         var metrics = ServerMetrics(maxModelLen: engine.maxModelLen)
         if !options.adapters.isEmpty { metrics.adapters(running: [], waiting: [], at: started) }
-        state = Mutex(
+        state = Lock(
             State(
                 engine: Engine(engine),
                 random: SeededGenerator(seed: engine.seed ^ 0x5851_F42D_4C95_7F2D),

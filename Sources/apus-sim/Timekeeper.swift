@@ -1,6 +1,5 @@
 import Bytes
 import Glibc
-import Synchronization
 
 /// Lets all engines' time pass: the program's first thread sleeps until the next of them has something to do.
 ///
@@ -15,11 +14,11 @@ final class Timekeeper: Sendable {
     /// Steps that fall into so many nanoseconds are made together.
     private static let grain: UInt64 = 250_000
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let thread = pthread_self()
 
     init(engines: Int) {
-        state = Mutex(State(due: [UInt64](repeating: .max, count: engines)))
+        state = Lock(State(due: [UInt64](repeating: .max, count: engines)))
         var signals = Self.signals
         // Threads that are started from now on inherit this: the signals wait for `run`.
         pthread_sigmask(SIG_BLOCK, &signals, nil)

@@ -10,7 +10,7 @@ internal import Telemetry
 struct AdminPages: Sendable {
     let pool: Pool
     let telemetry: Telemetry
-    let setup: SchedulingSetup
+    let reload: ConfigurationReload
     let options: ServeOptions
 
     func answer(_ request: HTTPRequest) -> HTTPReply {
@@ -100,6 +100,7 @@ struct AdminPages: Sendable {
     }
 
     private func configuration() -> [UInt8] {
+        let setup = reload.setup.withLock { $0 }
         var json = JSONWriter()
         json.object { json in
             json.array("schedulingProfiles") { json in
@@ -158,9 +159,10 @@ struct AdminPages: Sendable {
                     }
             )
         }
-        if let cache = setup.scheduler.prefixCache {
-            let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
-            telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { cache.index.statistics.entries }
+        let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
+        let reload = reload
+        telemetry.metrics.exposePrefixIndexSize(plugin: plugin) {
+            reload.setup.withLock { $0.scheduler.prefixCache?.index.statistics.entries ?? 0 }
         }
     }
 }

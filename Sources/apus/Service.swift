@@ -24,10 +24,12 @@ final class Service: Sendable {
     private let accessLines: LineWriter
     private let pool: Pool
     private let admission: AdmissionController
+    private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
     private let scraper: Scraper?
-    private let health: HealthService
+    private let readiness: Readiness
+    private let tls: ServingTLS?
     private let pollers: Pollers
     private let server: Server
     private let healthServer: Server
@@ -37,8 +39,10 @@ final class Service: Sendable {
         self.options = options
         let format = LogFormat(rawValue: options.logFormat) ?? (isatty(STDERR_FILENO) == 1 ? .text : .json)
         log = Logger(verbosity: options.verbosity, format: format)
+        CoreLog.redirect { [log] in log.warning("gRPC: \($0)") }
         try Self.refuse(options)
         for flag in Self.flagsWithoutEffect(options) { log.warning("--\(flag) has no effect") }
+        tls = options.secureServing ? try ServingTLS(options, log: log) : nil
 
         let setup = try Self.setup(options, log)
         accessLines = LineWriter(descriptor: STDOUT_FILENO)
@@ -55,15 +59,12 @@ final class Service: Sendable {
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
-            settings: DirectorSettings(
-                readsBodies: setup.parsers.first != "passthrough-parser",
-                honorsSubset: !options.disableSubsetFilter,
-                emitsScores: options.emitEndpointScores
-            ),
+            settings: DirectorSettings(setup, options),
             admission: admission,
             seed: .random(in: .min ... .max)
         )
-        let pages = AdminPages(pool: pool, telemetry: telemetry, setup: setup, options: options)
+        reload = ConfigurationReload(options, setup, director, telemetry, log)
+        let pages = AdminPages(pool: pool, telemetry: telemetry, reload: reload, options: options)
         pages.exposePool()
 
         endpoints = try EndpointSource(
@@ -75,23 +76,23 @@ final class Service: Sendable {
         )
         client = HTTPClient()
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
-        health = HealthService(answersAnyService: true)
+        readiness = Readiness(pool)
 
         let limits = PickerLimits(
             requestBodyBytes: options.maxRequestBodyBytes,
             heldResponseBytes: PickerLimits.defaults.heldResponseBytes
         )
         var services = [ExternalProcessor.method: ExternalProcessor.handler(director: director, limits: limits)]
-        if options.healthChecking { services.merge(health.handlers()) { first, _ in first } }
+        if options.healthChecking { services.merge(readiness.health.handlers()) { first, _ in first } }
         do {
             // One set of pollers for both: a second thread in core's poll loop would take the first one's events and wake it for each.
-            let configuration = Self.configuration(options)
+            let configuration = Self.configuration(options, tls)
             pollers = try Pollers(count: configuration.pollers)
             server = try Server(configuration: configuration, services: services, pollers: pollers)
             var plain = ServerConfiguration.defaults
             plain.bindAddress = options.bindAddress
             plain.port = options.healthPort
-            healthServer = try Server(configuration: plain, services: health.handlers(), pollers: pollers)
+            healthServer = try Server(configuration: plain, services: readiness.health.handlers(), pollers: pollers)
         } catch {
             throw StartError(description: error.message)
         }
@@ -110,18 +111,20 @@ final class Service: Sendable {
     /// Serves until a signal says to end, then drains.
     func run(until signals: EndingSignals) async {
         scraper?.start()
-        setHealth(.serving)
+        tls?.start()
+        readiness.start()
+        reload.start()
         let address = options.bindAddress
         log.info(
             "ext_proc listening on \(Endpoint.hostPort(address: address, port: server.port))",
-            ["version": Main.version, "endpoints": pool.snapshot.count]
+            ["version": Main.version, "endpoints": pool.snapshot.count, "tls": tls != nil]
         )
         log.info("gRPC health listening on \(Endpoint.hostPort(address: address, port: healthServer.port))")
         log.info("metrics listening on \(Endpoint.hostPort(address: address, port: admin.port))")
 
         await signals.waitForFirst()
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
-        setHealth(.notServing)
+        readiness.drain()
         // What waits for room is told to try elsewhere while there is time for it.
         admission.drain()
         await drain(signals)
@@ -144,19 +147,15 @@ final class Service: Sendable {
 
     private func stop() async {
         await server.shutdown(grace: .seconds(1))
-        health.shutdown()
+        readiness.health.shutdown()
         await healthServer.shutdown(grace: .zero)
         await pollers.shutdown()
         admin.stop()
+        reload.stop()
         endpoints.stop()
+        tls?.stop()
         scraper?.stop()
         client.shutdown()
-    }
-
-    private func setHealth(_ status: HealthService.ServingStatus) {
-        for name in ["", "liveness", "readiness", ExternalProcessor.serviceName] {
-            health.set(service: name, name == "liveness" ? .serving : status)
-        }
     }
 
     // MARK: Making the parts
@@ -183,7 +182,7 @@ final class Service: Sendable {
         return setup
     }
 
-    private static func configuration(_ options: ServeOptions) -> ServerConfiguration {
+    private static func configuration(_ options: ServeOptions, _ tls: ServingTLS?) -> ServerConfiguration {
         var configuration = ServerConfiguration.defaults
         configuration.bindAddress = options.bindAddress
         configuration.port = options.grpcPort
@@ -192,6 +191,7 @@ final class Service: Sendable {
         configuration.maxReceiveMessageBytes = options.maxReceiveMessageBytes
         configuration.maxSendMessageBytes = options.maxSendMessageBytes > 0 ? options.maxSendMessageBytes : nil
         configuration.maxConcurrentStreams = options.maxStreams
+        if let tls { configuration.credentials = .tls(tls.credentials) }
         return configuration
     }
 
@@ -225,11 +225,9 @@ final class Service: Sendable {
     // MARK: What is not there yet
 
     private static func refuse(_ options: ServeOptions) throws(StartError) {
-        if options.secureServing {
-            throw StartError(
-                description:
-                    "TLS on the ext_proc port is not available yet in this version: pass --secure-serving=false"
-            )
+        // Whoever asks for verified clients must not be served without.
+        if !options.secureServing, !options.clientCAFile.isEmpty {
+            throw StartError(description: "--client-ca-file needs TLS: --secure-serving=false excludes it")
         }
         if options.leaderElection {
             throw StartError(description: "--ha-enable-leader-election needs Kubernetes, which is not available yet")
@@ -237,7 +235,8 @@ final class Service: Sendable {
     }
 
     private static func flagsWithoutEffect(_ options: ServeOptions) -> [String] {
-        let tls = ["cert-path", "enable-cert-reload", "client-ca-file", "tls-min-version", "tls-cipher-suites"]
+        let tls =
+            options.secureServing ? [] : ["cert-path", "enable-cert-reload", "tls-min-version", "tls-cipher-suites"]
         let silent = Flag.all.filter { if case .withoutEffect = $0.kind { true } else { false } }.map(\.name)
         return (tls + silent).filter { options.given.contains($0) }
     }

@@ -1,5 +1,5 @@
+import Bytes
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
@@ -59,7 +59,7 @@ private final class Signal: Sendable {
 struct EnvoyHarnessTests {
     @Test("A request goes through Envoy with its body and its repeated headers, and the response comes back")
     func plain() async throws {
-        let heads = Mutex<[String]>([])
+        let heads = Lock<[String]>([])
         let server = try RawServer { connection in
             while let request = try await connection.request() {
                 heads.withLock { $0.append(request.head) }

@@ -46,8 +46,11 @@ struct RequestTests {
     @Test("Apus gives a request an id when neither client nor gateway has")
     func generatedID() async throws {
         var plan = Deployment.Plan()
-        plan.envoy = { text in
-            text.replacing("stat_prefix: inference", with: "stat_prefix: inference\n          generate_request_id: false")
+        plan.envoy = { text, _ in
+            text.replacing(
+                "stat_prefix: inference",
+                with: "stat_prefix: inference\n          generate_request_id: false"
+            )
         }
         try await withDeployment(plan) { deployment in
             let response = try await deployment.client.send(Ask.completion())
@@ -72,10 +75,14 @@ struct PassageTests {
     /// A valid body of about so many bytes, spaced as no encoder would, with members nobody knows and a large number.
     private static func oddBody(_ count: Int, model: String = #""demo""#, stream: Bool = false) -> [UInt8] {
         let words = "Caf\u{e9} \\u00e9 <b>&amp;</b> \\\"quoted\\\" "
-        let prompt = String(repeating: words, count: max(1, count / words.utf8.count))
+        // What is too much of a prompt, since the simulator counts its tokens, is in a member of its own.
+        let promptBytes = min(count, 300_000)
+        let prompt = String(repeating: words, count: max(1, promptBytes / words.utf8.count))
+        let padding = String(repeating: words, count: (count - promptBytes) / words.utf8.count)
         return Array(
             ("{ \"max_tokens\" :3,\n\t\"x_unknown\": {\"seed\":  18446744073709551615, \"a\": [1.50, -0.0e0]},"
-                + "\"prompt\":\"\(prompt)\"  ,\"stream\":\(stream), \"model\" : \(model) ,\"z\":null }\r\n").utf8
+                + "\"prompt\":\"\(prompt)\"  ,\"x_padding\":\"\(padding)\",\"stream\":\(stream), \"model\" : \(model) ,\"z\":null }\r\n")
+                .utf8
         )
     }
 
@@ -99,20 +106,47 @@ struct PassageTests {
         #expect(try await deployment.apus.accessLine(id)["requestBytes"].int == body.count)
     }
 
+    /// A chunked request with trailers.
+    private static func chunked(_ body: [UInt8]) -> TestRequest {
+        let pieces = stride(from: 0, to: body.count, by: 50_001).map { Array(body[$0..<min($0 + 50_001, body.count)]) }
+        return TestRequest(
+            "POST",
+            "/v1/completions",
+            headers: json,
+            body: .chunked(pieces, trailers: [("x-end", "yes")])
+        )
+    }
+
     @Test("A chunked body with trailers arrives byte for byte", arguments: [10, 220_000, 5_000_000])
     func chunked(count: Int) async throws {
         let deployment = try Deployment.ofSuite()
         let body = Self.oddBody(count)
-        let pieces = stride(from: 0, to: body.count, by: 50_001).map { Array(body[$0..<min($0 + 50_001, body.count)]) }
-        let request = TestRequest(
-            "POST",
-            "/v1/completions",
-            headers: Self.json,
-            body: .chunked(pieces, trailers: [("x-end", "yes")])
-        )
-        let (id, response) = try await deployment.send(request)
+        let (id, response) = try await deployment.send(Self.chunked(body))
         #expect(response.status == 200, "\(response.text)")
         #expect(try await deployment.arrival(id).request["body_xxh3"].string == Self.hash(body))
+    }
+
+    @Test("So it does where the gateway shows Apus the trailers and has no retries")
+    func visibleTrailers() async throws {
+        var plan = Deployment.Plan()
+        plan.envoy = { text, _ in
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+                .filter { !$0.contains("retry_policy:") }
+            return lines.joined(separator: "\n").replacing(
+                "stat_prefix: inference",
+                with: "stat_prefix: inference\n          http_protocol_options: {enable_trailers: true}"
+            )
+        }
+        try await withDeployment(plan) { deployment in
+            for count in [10, 220_000] {
+                let body = Self.oddBody(count)
+                let (id, response) = try await deployment.send(Self.chunked(body))
+                #expect(response.status == 200, "\(response.text)")
+                let arrived = try await deployment.arrival(id).request
+                #expect(arrived["body_xxh3"].string == Self.hash(body))
+                #expect(try await deployment.apus.accessLine(id)["promptTokens"].int != nil)
+            }
+        }
     }
 
     @Test(

@@ -1,4 +1,5 @@
 import EndpointPicker
+import Inference
 import TestSupport
 import Testing
 
@@ -141,7 +142,11 @@ import Testing
 
     @Test("The passthrough parser picks without reading the body, and its metrics have empty model labels")
     func passthroughParser() async throws {
-        let settings = DirectorSettings(readsBodies: false, honorsSubset: true, emitsScores: false)
+        let settings = DirectorSettings(
+            parsers: ParserSelection([PassthroughParser()]),
+            honorsSubset: true,
+            emitsScores: false
+        )
         try await withPicker([Pod(0, 3, 0.2), Pod(1, 0, 0.1), Pod(2, 10, 0.2)], settings: settings) { picker in
             let replies = try await picker.exchange(
                 [

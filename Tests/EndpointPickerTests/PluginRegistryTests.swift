@@ -31,7 +31,7 @@ struct PluginRegistryTests {
         #expect(setup.scheduler.prefixCache?.settings == PrefixCacheSettings())
         #expect(setup.metrics == SchedulingSetup.MetricsSettings())
         #expect(setup.discovery == nil)
-        #expect(setup.parsers == ["openai-parser"])
+        #expect(setup.parsers == ["openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser"])
     }
 
     @Test("llm-d's file-discovery sample loads without a word")

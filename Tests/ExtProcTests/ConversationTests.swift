@@ -36,6 +36,32 @@ private typealias Step = (kind: Frame.Kind, endOfStream: Bool, event: Conversati
         )
     }
 
+    @Test("A stream that ends before the story is told was cut short, unless Envoy shows no response bodies")
+    func progress() throws {
+        func progress(_ modes: BodyModes, observed: Bool = false, _ frames: [(Frame.Kind, Bool)]) throws
+            -> Conversation.Progress
+        {
+            var conversation = Conversation()
+            for (kind, end) in frames {
+                _ = try conversation.receive(kind, endOfStream: end, modes: modes, isObservation: observed)
+            }
+            return conversation.progress
+        }
+        let duplex = modes(.fullDuplexStreamed)
+        let request: [(Frame.Kind, Bool)] = [(.requestHeaders, false), (.requestBody, true)]
+        #expect(try progress(duplex, []) == .complete)
+        #expect(try progress(duplex, [(.requestHeaders, false)]) == .cutShort)
+        #expect(try progress(duplex, request) == .cutShort)
+        #expect(try progress(duplex, request + [(.responseHeaders, false)]) == .cutShort)
+        #expect(try progress(duplex, request + [(.responseHeaders, true)]) == .complete)
+        #expect(try progress(duplex, request + [(.responseHeaders, false), (.responseBody, true)]) == .complete)
+        #expect(try progress(duplex, observed: true, request) == .complete)
+        let unseen = BodyModes(request: .fullDuplexStreamed, response: .none)
+        #expect(try progress(unseen, request) == .unobserved)
+        #expect(try progress(unseen, request + [(.responseHeaders, false)]) == .unobserved)
+        #expect(try progress(unseen, [(.requestHeaders, false)]) == .cutShort)
+    }
+
     @Test("A stream that does not tell its modes is taken for full duplex")
     func withoutModes() throws {
         try run(

@@ -1,6 +1,6 @@
+import Bytes
 import Dispatch
 import HTTPServer
-import Synchronization
 import Testing
 
 /// An event that a test waits for.
@@ -259,7 +259,7 @@ struct HTTPLaterTests {
 
     @Test("Nobody is told of a disconnect after a stream has ended well", .timeLimit(.minutes(1)))
     func doesNotReportAnEnd() throws {
-        let count = Mutex(0)
+        let count = Lock(0)
         let stream = HTTPBodyStream()
         stream.onDisconnect { count.withLock { $0 += 1 } }
         stream.write("all".utf8)
@@ -280,7 +280,7 @@ struct HTTPLaterTests {
 struct HTTPServerLifeTests {
     @Test("Stopping closes idle, streaming and waiting connections, tells their owners, and frees the port")
     func stops() throws {
-        let told = Mutex(0)
+        let told = Lock(0)
         let server = try serve { request in
             switch request.path {
             case "/stream":
@@ -348,7 +348,7 @@ struct HTTPServerLifeTests {
             answering.async { later.complete(HTTPResponse(contentType: "text/plain", text: request.path)) }
             return .later(later)
         }
-        let wrong = Mutex(0)
+        let wrong = Lock(0)
         DispatchQueue.concurrentPerform(iterations: 32) { client in
             do {
                 let connection = try RawClient(port: server.port)

@@ -20,7 +20,7 @@ import Testing
             (.responses, #"{"input":null}"#, "invalid responses request: must have input field"),
             (.conversations, #"{"items":[]}"#, "invalid conversations request: must have items field"),
             (.embeddings, #"{"input":""}"#, "invalid embeddings request: must have input field"),
-            (.messages, #"{"messages":{}}"#, "invalid messages request: must have valid messages field"),
+            (.messages, #"{"messages":{}}"#, "invalid messages request: must have at least one message"),
         ] as [(InferenceAPI, String, String)]
     )
     func requiredMember(api: InferenceAPI, members: String, message: String) {

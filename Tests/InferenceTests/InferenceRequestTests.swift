@@ -128,16 +128,22 @@ import Testing
         #expect(!request.stream)
     }
 
-    @Test("A model behind the first bytes of a body is found without the rest", arguments: 0...46)
-    func partial(length: Int) {
-        let body = #"{"n":12,"model" : "a\u0062c", "prompt":"abc d"}"#
-        let found = InferenceRequest.readPartial(buffer(String(body.prefix(length))))
-        let end = body.utf8.count - #", "prompt":"abc d"}"#.utf8.count
-        if length >= end {
-            #expect(found?.model == "abc")
-            #expect(found.map { text(body, $0.modelRange) } == #""a\u0062c""#)
-        } else {
-            #expect(found == nil)
+    @Test(
+        "A model is found in the first bytes of a body as soon as they hold it",
+        arguments: [
+            (#"{"n":12,"model" : "a\u0062c", "prompt":"abc d"}"#, #","#),
+            (" \n\t\r " + #"{"model":"abc","tools":[{"a":[1,-2.5e3]}],"x":{"y":"z"}} "#, #","tools""#),
+        ]
+    )
+    func partial(body: String, following: String) throws {
+        let all = InferenceRequest.readPartial(buffer(body))
+        let whole = try #require(all)
+        #expect(whole.model == "abc")
+        #expect(body.utf8.dropFirst(whole.modelRange.upperBound).starts(with: following.utf8))
+        for length in 0..<body.utf8.count {
+            let found = InferenceRequest.readPartial(buffer(String(body.prefix(length))))
+            #expect(found?.model == (length < whole.modelRange.upperBound ? nil : "abc"), "\(length) bytes")
+            if let found { #expect(found.modelRange == whole.modelRange) }
         }
     }
 

@@ -51,6 +51,18 @@ struct PoolMembershipTests {
         #expect(pool.snapshot.membership == 0)
     }
 
+    @Test("Whoever waits for the pool to be synced is called once, at once when it is")
+    func whenSynced() {
+        let calls = Lock<[String]>([])
+        pool.whenSynced { calls.withLock { $0.append("early") } }
+        #expect(calls.withLock { $0 } == [])
+        pool.replaceEndpoints([])
+        pool.replaceEndpoints([description("1")])
+        #expect(calls.withLock { $0 } == ["early"])
+        pool.whenSynced { calls.withLock { $0.append("late") } }
+        #expect(calls.withLock { $0 } == ["early", "late"])
+    }
+
     @Test("Endpoints stand in the order of their source, with unique numbers")
     func order() {
         pool.replaceEndpoints([description("2"), description("1"), description("3")])

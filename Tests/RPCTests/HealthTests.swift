@@ -38,15 +38,21 @@ struct HealthTests {
         }
     }
 
-    @Test("Where any service is answered, every name gets the overall status")
+    @Test("Where any service is answered, every name without a status of its own gets the overall one")
     func anyService() async throws {
         let health = HealthService(answersAnyService: true)
         health.set(service: "", .notServing)
+        health.set(service: "liveness", .serving)
         try await withServer(health.handlers()) { server in
             await withGRPCClient(port: server.port) { client in
                 #expect(await client.unary(check, request("whatever")).reply == notServing)
+                #expect(await client.unary(check, request("liveness")).reply == serving)
                 health.set(service: "", .serving)
                 #expect(await client.unary(check, request("whatever")).reply == serving)
+                health.set(service: "own", .serving)
+                health.set(service: "", .notServing)
+                #expect(await client.unary(check, request("whatever")).reply == notServing)
+                #expect(await client.unary(check, request("own")).reply == serving)
             }
         }
     }

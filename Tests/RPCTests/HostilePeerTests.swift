@@ -6,7 +6,7 @@ import Testing
 @testable import RPC
 
 /// A plain TCP connection, for what no gRPC client would send.
-private final class RawConnection {
+final class RawConnection {
     private let descriptor: Int32
 
     init(port: Int) throws {

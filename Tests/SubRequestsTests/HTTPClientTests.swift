@@ -56,7 +56,7 @@ struct HTTPClientTests {
     )
     func post(count: Int) async throws {
         let body = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        let seen = Mutex<FakeHTTPServer.Request?>(nil)
+        let seen = Lock<FakeHTTPServer.Request?>(nil)
         let server = try FakeHTTPServer { request in
             seen.withLock { $0 = request }
             return .text("ok")
@@ -73,7 +73,7 @@ struct HTTPClientTests {
 
     @Test("A body without a content type gets none")
     func noContentType() async throws {
-        let seen = Mutex<FakeHTTPServer.Request?>(nil)
+        let seen = Lock<FakeHTTPServer.Request?>(nil)
         let server = try FakeHTTPServer { request in
             seen.withLock { $0 = request }
             return .text("ok")

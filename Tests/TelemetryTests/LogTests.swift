@@ -1,5 +1,5 @@
+import Bytes
 import Foundation
-import Synchronization
 import Testing
 
 @testable import Telemetry
@@ -184,7 +184,7 @@ struct LogTests {
 
     @Test("A message below the level is not even made")
     func loggerLevels() {
-        let lines = Mutex<[String]>([])
+        let lines = Lock<[String]>([])
         let log = Logger(verbosity: 1) { line in
             lines.withLock { $0.append(String(decoding: line, as: UTF8.self)) }
         }

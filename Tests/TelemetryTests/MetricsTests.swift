@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 import Testing
 
 @testable import Telemetry
@@ -180,7 +180,7 @@ struct MetricsTests {
     @Test("The pool's gauges are computed when the page is rendered, under both vocabularies")
     func poolGauges() {
         let metrics = PickerMetrics()
-        let waiting = Mutex(3)
+        let waiting = Lock(3)
         metrics.exposePool {
             PoolReading(
                 name: "pool",

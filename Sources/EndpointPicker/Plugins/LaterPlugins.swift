@@ -25,7 +25,7 @@ extension PluginRegistry {
         // Data layer
         "k8s-notification-source", "endpoint-notification-source", "dns-discovery",
         // Parsers and responses
-        "vllmhttp-parser", "vllmgrpc-parser", "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",
+        "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",
         "destination-endpoint-served-verifier",
     ]
 }

@@ -5,6 +5,8 @@ extension PluginRegistry {
     static let requestPlugins: [String: Factory] = [
         "openai-parser": { _ in .parser },
         "anthropic-parser": { _ in .parser },
+        "vllmhttp-parser": { _ in .parser },
+        "vllmgrpc-parser": { _ in .parser },
         "passthrough-parser": { _ in .parser },
     ]
 }

@@ -10,7 +10,7 @@ package struct SchedulingSetup: Sendable {
     package var metrics: MetricsSettings?
     /// Where the endpoints are listed, if the configuration says so.
     package var discovery: FileDiscoverySettings?
-    /// The types of the parsers, in order: `openai-parser`, `anthropic-parser`, `passthrough-parser`.
+    /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
     /// How requests are let in.
     package var admission: AdmissionSettings

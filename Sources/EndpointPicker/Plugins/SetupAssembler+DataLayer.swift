@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Discovery
+internal import Inference
 
 /// What is wired beside the scheduler.
 extension SetupAssembler {
@@ -107,7 +108,7 @@ extension SetupAssembler {
                 diagnostics.error("\(quoted(reference.name)) is \(other.kind), not a parser", at: reference.position)
             }
         }
-        return parsers.isEmpty ? ["openai-parser"] : parsers
+        return parsers.isEmpty ? ParserSelection.defaultTypes : parsers
     }
 
     func reportUnused() {

@@ -1,5 +1,5 @@
+internal import Bytes
 package import Pool
-private import Synchronization
 
 /// Which blocks of prompts each endpoint is thought to hold.
 ///
@@ -26,7 +26,7 @@ package final class PrefixIndex: Sendable {
     static let maximumSlots = 0xFFFE
 
     private let shards: [BlockShard]
-    private let slots: Mutex<SlotDirectory>
+    private let slots: Lock<SlotDirectory>
     private let placement: BlockPlacement
 
     /// - Parameter salt: makes it unpredictable which blocks share a place in the table, so that nobody can choose prompts that slow it down.
@@ -34,7 +34,7 @@ package final class PrefixIndex: Sendable {
         let placement = BlockPlacement(salt: salt)
         self.placement = placement
         shards = (0..<BlockPlacement.shards).map { _ in BlockShard(placement) }
-        slots = Mutex(SlotDirectory(placement))
+        slots = Lock(SlotDirectory(placement))
     }
 
     // MARK: Matching
@@ -146,21 +146,21 @@ struct BlockPlacement: Sendable {
 
 /// A part of the table from hashes to endpoints.
 private final class BlockShard: Sendable {
-    let table: Mutex<BlockTable>
+    let table: Lock<BlockTable>
 
     init(_ placement: BlockPlacement) {
-        table = Mutex(BlockTable(placement))
+        table = Lock(BlockTable(placement))
     }
 }
 
 /// An endpoint in the index.
 private final class SlotOwner: Sendable {
     let slot: Int
-    let recency: Mutex<BlockRecency>
+    let recency: Lock<BlockRecency>
 
     init(slot: Int, _ placement: BlockPlacement) {
         self.slot = slot
-        recency = Mutex(BlockRecency(placement))
+        recency = Lock(BlockRecency(placement))
     }
 }
 

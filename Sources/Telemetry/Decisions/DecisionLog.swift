@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// The latest decisions, for `/debug/decisions`. Recording stores one reference.
 package final class DecisionLog: Sendable {
@@ -10,7 +10,7 @@ package final class DecisionLog: Sendable {
 
     /// How many decisions are kept.
     package let capacity: Int
-    private let ring = Mutex(Ring())
+    private let ring = Lock(Ring())
 
     package init(capacity: Int = 256) {
         self.capacity = max(1, capacity)

@@ -1,3 +1,4 @@
+import Bytes
 import Synchronization
 
 /// What one run of a scheduling profile saw and chose: candidates by position, as dense as the scheduler has them.
@@ -86,6 +87,10 @@ package final class DecisionRecord: Sendable {
         var checkpoints: [Checkpoint] = []
     }
 
+    private final class SharedTrail: Sendable {
+        let value = Lock(Trail())
+    }
+
     /// More legs or checkpoints than this are not kept.
     private static let trailLimit = 64
 
@@ -95,7 +100,8 @@ package final class DecisionRecord: Sendable {
     package let model: String
     package let targetModel: String
     package let profiles: [ProfileDecision]
-    private let trail = Mutex(Trail())
+    /// Made by the first leg or checkpoint: most requests have none, and a record is made for every request.
+    private let trail = AtomicLazyReference<SharedTrail>()
     private let status = Atomic<Int>(0)
 
     /// What clients chose is clipped to 256 bytes.
@@ -119,18 +125,20 @@ package final class DecisionRecord: Sendable {
     /// Notes the HTTP status of the response. From any thread.
     package func responded(status: Int) { self.status.store(status, ordering: .relaxed) }
 
+    private var sharedTrail: SharedTrail { trail.load() ?? trail.storeIfNil(SharedTrail()) }
+
     /// Notes a leg that ended. From any thread.
     package func append(_ leg: Leg) {
-        trail.withLock { if $0.legs.count < Self.trailLimit { $0.legs.append(leg) } }
+        sharedTrail.value.withLock { if $0.legs.count < Self.trailLimit { $0.legs.append(leg) } }
     }
 
     /// Notes a checkpoint. From any thread.
     package func append(_ checkpoint: Checkpoint) {
-        trail.withLock { if $0.checkpoints.count < Self.trailLimit { $0.checkpoints.append(checkpoint) } }
+        sharedTrail.value.withLock { if $0.checkpoints.count < Self.trailLimit { $0.checkpoints.append(checkpoint) } }
     }
 
     func write(to json: inout JSONWriter) {
-        let trail = trail.withLock { $0 }
+        let trail = trail.load()?.value.withLock { $0 } ?? Trail()
         let status = status.load(ordering: .relaxed)
         json.object { json in
             json.member("requestId", requestID)

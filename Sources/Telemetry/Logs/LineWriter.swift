@@ -1,5 +1,5 @@
+import Bytes
 import Glibc
-import Synchronization
 
 /// Writes lines to a file descriptor from a thread of its own, in batches, so that no caller ever waits for a disk or a
 /// slow reader. The first line after a pause wakes the thread, which then collects for a tenth of a second; further
@@ -20,7 +20,7 @@ package final class LineWriter: Sendable {
 
     private let descriptor: Int32
     private let capacity: Int
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let wake: Event
     private let done: Event
 

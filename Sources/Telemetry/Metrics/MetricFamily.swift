@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// The labels that tell the children of a family apart: a small value whose hash is cheap. What the label names are is
 /// said by each exposed name (`Exposure`), so that one sample may appear under several names with differing labels.
@@ -69,7 +69,7 @@ package final class MetricFamily<Labels: MetricLabels, Child: Instrument>: Senda
     private let layout: Child.Layout
     private let limit: Int
     let exposures: [Exposure<Labels>]
-    private let entries = Mutex<[Labels: Entry]>([:])
+    private let entries = Lock<[Labels: Entry]>([:])
 
     init(_ exposures: [Exposure<Labels>], layout: Child.Layout, limit: Int) {
         self.exposures = exposures

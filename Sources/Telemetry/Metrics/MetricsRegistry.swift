@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// All metrics of the process, and their Prometheus text (exposition format 0.0.4).
 package final class MetricsRegistry: Sendable {
@@ -24,7 +24,7 @@ package final class MetricsRegistry: Sendable {
     /// The largest number of children of one family, the overflow child not counted.
     package static let childLimit = 1000
 
-    private let pages = Mutex<[Page]>([])
+    private let pages = Lock<[Page]>([])
 
     package init() {}
 

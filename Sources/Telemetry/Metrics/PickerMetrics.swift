@@ -1,4 +1,4 @@
-import Synchronization
+import Bytes
 
 /// Every metric of the picker, each defined once: its names in the router's and in the Inference Extension's
 /// vocabulary, its labels and its buckets. Events feed them (`Telemetry`); nothing else does but for the prefix index.
@@ -18,13 +18,14 @@ package final class PickerMetrics: Sendable {
 
     let streams: Gauge
     let scrapes: MetricFamily<OneLabel, Counter>
+    let configurationReloads: MetricFamily<OneLabel, Counter>
     let scrapeTime: Histogram
     let frameWait: Histogram
     let decisionTime: Histogram
     let immediateResponses: MetricFamily<OneLabel, Counter>
 
     private let requests: RequestFamilies
-    private let series = Mutex<[RequestLabels: RequestSeries]>([:])
+    private let series = Lock<[RequestLabels: RequestSeries]>([:])
 
     package init() {
         requests = RequestFamilies(registry)
@@ -109,6 +110,13 @@ package final class PickerMetrics: Sendable {
         streams = registry.gauge(Exposure<NoLabels>("apus_streams_active", help: "Requests that Apus has open.")).only
         scrapes = registry.counter(
             Exposure("apus_scrape_total", help: "Scrapes of endpoints, by outcome.", labels: OneLabel.named("outcome"))
+        )
+        configurationReloads = registry.counter(
+            Exposure(
+                "apus_config_reloads_total",
+                help: "Changes of the configuration file, by whether they took effect.",
+                labels: OneLabel.named("outcome")
+            )
         )
         scrapeTime =
             registry.histogram(

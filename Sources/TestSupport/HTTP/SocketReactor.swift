@@ -1,6 +1,6 @@
+import Bytes
 import Foundation
 import Glibc
-import Synchronization
 
 /// Waits for many sockets on one thread with `poll`, so that hundreds of test connections need no thread each.
 final class SocketReactor: Sendable {
@@ -24,7 +24,7 @@ final class SocketReactor: Sendable {
         var waiters: [Int: Waiter] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let wakeReader: Int32
     private let wakeWriter: Int32
 

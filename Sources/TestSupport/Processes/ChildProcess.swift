@@ -1,6 +1,6 @@
+import Bytes
 import Foundation
 import Glibc
-import Synchronization
 
 /// A program that a test runs: its output is collected and can be awaited line by line, and it is gone when the object is
 /// released, when the test process ends, and when the test process is killed.
@@ -115,7 +115,7 @@ private final class Core: Sendable {
 
     let pid: pid_t
     let name: String
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(_ arguments: [String], environment: [String: String]) throws {
         var ends: [Int32] = [0, 0]

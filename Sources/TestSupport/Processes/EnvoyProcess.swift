@@ -6,6 +6,8 @@ package final class EnvoyProcess: Sendable {
     package enum Configuration: Sendable {
         /// `deploy/envoy/original-dst.yaml`: the pick is an address.
         case originalDestination(externalProcessorPort: Int)
+        /// `deploy/envoy/original-dst-tls.yaml`: the same, over TLS to Apus.
+        case originalDestinationTLS(externalProcessorPort: Int)
         /// `deploy/envoy/override-host.yaml`: the pick is one of these ports of 127.0.0.1, and there are retries.
         case overrideHost(externalProcessorPort: Int, endpointPorts: [Int])
         /// A whole bootstrap file. Its listener and its admin have port 0.
@@ -16,6 +18,7 @@ package final class EnvoyProcess: Sendable {
             switch self {
             case .text(let text): text
             case .originalDestination(let port): try template("original-dst", externalProcessorPort: port)
+            case .originalDestinationTLS(let port): try template("original-dst-tls", externalProcessorPort: port)
             case .overrideHost(let port, let endpoints):
                 try template("override-host", externalProcessorPort: port)
                     .replacing(

@@ -1,6 +1,6 @@
+import Bytes
 import Foundation
 import Glibc
-import Synchronization
 
 /// The system calls around child processes; the only place of this target where C strings are made by hand.
 enum Spawning {
@@ -84,7 +84,7 @@ private final class SpawnerThread: Sendable {
         var jobs: [@Sendable () -> Void] = []
     }
 
-    private let queue = Mutex(Queue())
+    private let queue = Lock(Queue())
     private let available = DispatchSemaphore(value: 0)
 
     init() {
@@ -99,7 +99,7 @@ private final class SpawnerThread: Sendable {
 
     /// Runs `body` there and waits for it, which takes about a millisecond.
     func run<Result: Sendable>(_ body: @escaping @Sendable () -> Result) -> Result {
-        let result = Mutex<Result?>(nil)
+        let result = Lock<Result?>(nil)
         let finished = DispatchSemaphore(value: 0)
         while true {
             queue.withLock { queue in

@@ -12,6 +12,8 @@ final class Deployment: Sendable {
 
     struct Plan: Sendable {
         var gateway = Gateway.originalDestination
+        /// TLS between gateway and Apus, with `.originalDestination` only.
+        var isSecure = false
         var servers = 3
         /// A process of its own for every server, so that one can be killed.
         var killable = false
@@ -21,8 +23,8 @@ final class Deployment: Sendable {
         var endpoints: @Sendable ([Int], TemporaryDirectory) throws -> [String] = { ports, _ in
             ["--endpoints=" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")]
         }
-        /// Changes Envoy's configuration.
-        var envoy: @Sendable (String) throws -> String = { $0 }
+        /// Changes Envoy's configuration; gets the ports of the servers too.
+        var envoy: @Sendable (String, [Int]) throws -> String = { text, _ in text }
     }
 
     /// The deployment of the running test or suite.
@@ -45,14 +47,17 @@ final class Deployment: Sendable {
         servers = simulators.flatMap(\.servers)
         directory = try TemporaryDirectory()
         let ports = servers.map(\.port)
-        apus = try await Apus(plan.endpoints(ports, directory) + plan.apus)
+        let secure = plan.isSecure ? ["--secure-serving"] : []
+        apus = try await Apus(plan.endpoints(ports, directory) + secure + plan.apus)
         let configuration: EnvoyProcess.Configuration =
             switch plan.gateway {
+            case .originalDestination where plan.isSecure:
+                .originalDestinationTLS(externalProcessorPort: apus.externalProcessorPort)
             case .originalDestination: .originalDestination(externalProcessorPort: apus.externalProcessorPort)
             case .overrideHost:
                 .overrideHost(externalProcessorPort: apus.externalProcessorPort, endpointPorts: ports)
             }
-        envoy = try await EnvoyProcess(.text(plan.envoy(configuration.text())))
+        envoy = try await EnvoyProcess(.text(plan.envoy(configuration.text(), ports)))
     }
 
     /// A client of the gateway.

@@ -1,6 +1,6 @@
 import TestSupport
 
-/// Bodies and requests of the APIs that tests speak.
+/// Bodies and requests of the APIs that tests speak. Answers have exactly as many tokens as are asked for.
 enum Ask {
     static func completionBody(
         _ prompt: String = "Say something",
@@ -9,7 +9,8 @@ enum Ask {
         tokens: Int = 5
     ) -> String {
         let options = stream ? #", "stream": true, "stream_options": {"include_usage": true}"# : ""
-        return #"{"model": "\#(model)", "prompt": "\#(prompt)", "max_tokens": \#(tokens)\#(options)}"#
+        return
+            #"{"model": "\#(model)", "prompt": "\#(prompt)", "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
     }
 
     static func completion(
@@ -28,7 +29,8 @@ enum Ask {
         let messages = #"[{"role": "user", "content": "\#(text)"}]"#
         return .post(
             "/v1/chat/completions",
-            json: #"{"model": "\#(Simulators.model)", "messages": \#(messages), "max_tokens": \#(tokens)\#(options)}"#
+            json:
+                #"{"model": "\#(Simulators.model)", "messages": \#(messages), "max_tokens": \#(tokens), "ignore_eos": true\#(options)}"#
         )
     }
 }

@@ -1,5 +1,5 @@
+import Bytes
 import Foundation
-import Synchronization
 import TestSupport
 
 /// One `apus-sim` with one or more model servers.
@@ -9,12 +9,12 @@ final class Simulators: Sendable {
 
     let ports: [Int]
     private let arguments: [String]
-    private let current: Mutex<ChildProcess>
+    private let current: Lock<ChildProcess>
 
     init(count: Int = 1, _ arguments: [String] = []) async throws {
         self.arguments = arguments
         let process = try Self.start(["--count", "\(count)", "--port", "0"] + arguments)
-        current = Mutex(process)
+        current = Lock(process)
         _ = try await process.waitForLine(containing: "ready")
         ports = process.output.split(separator: "\n").compactMap { line in
             line.hasPrefix("listening ") ? line.split(separator: ":").last.flatMap { Int($0) } : nil

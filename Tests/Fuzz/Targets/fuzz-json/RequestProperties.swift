@@ -7,13 +7,19 @@ import Inference
 func checkRequest(_ document: [UInt8], _ generator: inout SeededGenerator) {
     let body = ByteBuffer(copying: document)
     checkValidity(document, body)
-    guard let api = InferenceAPI.allCases.randomElement(using: &generator),
-        let request = try? InferenceRequest.read(body, api: api)
-    else {
-        _ = InferenceRequest.readPartial(body)
-        return
+    _ = InferenceRequest.readPartial(body)
+    for api in InferenceAPI.allCases {
+        guard let request = try? InferenceRequest.read(body, api: api) else { continue }
+        checkRequest(request, body, document, &generator)
     }
+}
 
+private func checkRequest(
+    _ request: InferenceRequest,
+    _ body: borrowing ByteBuffer,
+    _ document: [UInt8],
+    _ generator: inout SeededGenerator
+) {
     for range in request.promptRanges + [request.modelRange] {
         check(range.lowerBound > 0 && range.upperBound < document.count, "range \(range)")
     }
@@ -26,7 +32,7 @@ func checkRequest(_ document: [UInt8], _ generator: inout SeededGenerator) {
     checkModel(request, document)
     checkPartial(request, document, &generator)
     checkReplacement(request, body, document)
-    checkMembers(request, body, &generator)
+    for _ in 0..<3 { checkMembers(request, body, &generator) }
     checkBlocks(request, body, document, &generator)
 }
 

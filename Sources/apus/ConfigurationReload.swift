@@ -1,0 +1,76 @@
+internal import Admission
+internal import Bytes
+internal import Configuration
+internal import Discovery
+internal import EndpointPicker
+internal import Inference
+internal import Scheduling
+internal import Telemetry
+
+/// Makes changes of the configuration file take effect while requests run.
+///
+/// A changed file is read and checked as a whole. A good one replaces scheduling from the next request on; the prefix index
+/// and what waits to be let in are kept. A broken one changes nothing, and the log and a metric say so. What is wired once, at the start
+/// (where endpoints come from and how they are scraped), is compared and named when it would need a restart.
+final class ConfigurationReload: Sendable {
+    /// What is in effect now, for `/debug/config`.
+    let setup: Lock<SchedulingSetup>
+    private let options: ServeOptions
+    private let director: Director
+    private let telemetry: Telemetry
+    private let log: Logger
+    private let watcher: FileWatcher?
+
+    init(_ options: ServeOptions, _ setup: SchedulingSetup, _ director: Director, _ telemetry: Telemetry, _ log: Logger)
+    {
+        self.options = options
+        self.setup = Lock(setup)
+        self.director = director
+        self.telemetry = telemetry
+        self.log = log
+        watcher = options.configFile.isEmpty ? nil : FileWatcher(path: options.configFile)
+    }
+
+    func start() {
+        watcher?.start { [self] in reload() }
+    }
+
+    func stop() {
+        watcher?.stop()
+    }
+
+    private func reload() {
+        let current = setup.withLock { $0 }
+        let index = current.scheduler.prefixCache?.index ?? PrefixIndex()
+        let result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: index)
+        for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
+        guard let changed = result.setup else {
+            for diagnostic in result.diagnostics where diagnostic.severity == .error {
+                log.error("changed configuration not used: \(diagnostic)")
+            }
+            telemetry.configurationChanged(accepted: false)
+            return
+        }
+        if changed.discovery != current.discovery {
+            log.warning("the source of endpoints has changed in the configuration; this takes effect at the next start")
+        }
+        if changed.metrics != current.metrics {
+            log.warning("how metrics are read has changed in the configuration; this takes effect at the next start")
+        }
+        director.reconfigure(scheduler: changed.scheduler, settings: DirectorSettings(changed, options))
+        director.admission?.controller.update(settings: changed.admission)
+        setup.withLock { $0 = changed }
+        telemetry.configurationChanged(accepted: true)
+        log.info("configuration reloaded", ["file": options.configFile])
+    }
+}
+
+extension DirectorSettings {
+    init(_ setup: SchedulingSetup, _ options: ServeOptions) {
+        self.init(
+            parsers: ParserSelection(types: setup.parsers),
+            honorsSubset: !options.disableSubsetFilter,
+            emitsScores: options.emitEndpointScores
+        )
+    }
+}
