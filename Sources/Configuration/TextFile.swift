@@ -8,12 +8,14 @@ package enum TextFile {
 
     /// The bytes of a file of at most `limit` bytes; of a larger one the first `limit + 1`, which is for the caller to refuse.
     package static func read(_ path: String, limit: Int = YAMLDocument.sizeLimit) throws(Failure) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw failure("cannot open") }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw failure("cannot read") }
         guard status.st_mode & S_IFMT != S_IFDIR else { throw Failure(description: "is a directory") }
+        // A pipe or a device could keep its reader waiting for ever; that is also why it is opened without blocking.
+        guard status.st_mode & S_IFMT == S_IFREG else { throw Failure(description: "is no regular file") }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while bytes.count <= limit {

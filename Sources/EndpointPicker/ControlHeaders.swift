@@ -6,9 +6,18 @@ enum ControlHeaders {
     static let destination = "x-gateway-destination-endpoint"
     static let scores = "x-gateway-destination-endpoint-scores"
     static let requestID = "x-request-id"
+    static let traceParent = "traceparent"
     static let droppedReason = "x-llm-d-request-dropped-reason"
     /// Set on every response, as the reference does, so that one sees that a picker was there.
     static let seen = "x-went-into-resp-headers"
+    /// `ip:port` of where the prompt is computed, for the sidecar of the endpoint that decodes.
+    static let prefiller = "x-prefiller-host-port"
+    /// `ip:port,…` of where images are encoded.
+    static let encoders = "x-encoder-hosts-ports"
+    /// `ip:port` of the rank that the listener passes the request on to.
+    static let dataParallel = "x-data-parallel-host-port"
+    /// On responses, for conformance tests: which endpoint served.
+    static let servedEndpoint = "x-conformance-test-served-endpoint"
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
@@ -18,17 +27,26 @@ enum ControlHeaders {
         "x-kv-cache-source-host-port", "epp-profile",
     ]
 
-    /// The names, as the client sent them, of headers that must not reach the model server; each once.
-    static func forbidden(in headers: HeaderList) -> [String] {
+    /// The names, as the client sent them, of headers that must not reach the model server beside a decision; each once. The destination is
+    /// not among them: the decision overwrites it.
+    ///
+    /// - Parameter allowed: names, in lower case, that the configuration gives to clients, or that are overwritten anyway.
+    static func forbidden(in headers: HeaderList, allowed: [String] = []) -> [String] {
+        pickersOwn(in: headers).filter { name in
+            let lowercase = ASCII.lowercased(name)
+            return lowercase != destination && !allowed.contains(lowercase)
+        }
+    }
+
+    /// The names, as the client sent them, of all headers that only a picker may set; each once.
+    static func pickersOwn(in headers: HeaderList) -> [String] {
         var found: [String] = []
         for name in headers.names where !found.contains(name) {
             // Nearly all names end here, without a copy.
             guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "x") || first | 0x20 == UInt8(ascii: "e")
             else { continue }
             let lowercase = ASCII.lowercased(name)
-            if reserved.contains(lowercase) || (lowercase.hasPrefix(destination) && lowercase != destination) {
-                found.append(name)
-            }
+            if reserved.contains(lowercase) || lowercase.hasPrefix(destination) { found.append(name) }
         }
         return found
     }

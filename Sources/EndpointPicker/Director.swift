@@ -80,14 +80,15 @@ package final class Director: Sendable {
         let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
+        let policies = scheduler.policies
+        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
             record: record,
             snapshot: candidates.snapshot,
-            cache: scheduler.prefixCache
+            scheduler: scheduler
         )
-        let tokens = scheduling.estimatedTokens
         var attempt = 0
         while true {
             let result: SchedulingResult
@@ -96,15 +97,16 @@ package final class Director: Sendable {
             } catch {
                 record.decidedAt = MonotonicTime.now().nanoseconds
                 telemetry.decisionFailed(record)
-                // Nothing was eligible, or the filters left nobody: either way there is no endpoint, and that is not the client's doing.
-                throw PickerError.noEndpoints
+                throw PickerError(error)
             }
             attempt += 1
-            let reservation =
-                attempt < Self.rescheduleLimit
-                ? pool.reserve(result.primary.candidates, result.primary.picked[0], tokens: tokens)
-                : pool.reserve(result.endpoint, tokens: tokens)
-            guard let reservation else {
+            let reserved = reserve(
+                result,
+                scheduling,
+                policies.inFlightLoad,
+                whatever: attempt >= Self.rescheduleLimit
+            )
+            guard let reserved else {
                 // Another request was sent there since the load was read; what it added counts now.
                 candidates = pool.candidates(in: inquiry.subset, at: startedAt)
                 continue
@@ -112,11 +114,17 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
-            return Decision(
-                destination: result.primary.endpoints.map(\.hostPort).joined(separator: ","),
+            var decision = Decision(
+                destination: result.destination,
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
-                reservation: reservation
+                reservations: reserved
             )
+            decision.headers = result.requestHeaders
+            decision.clientHeaders = scheduler.handler.traits.profileHeader.map { [$0] } ?? []
+            decision.responseHeaders = policies.responseHeaders(result)
+            decision.reportsServedEndpoint = policies.reportsServedEndpoint
+            decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
+            return decision
         }
     }
 
@@ -132,7 +140,7 @@ package final class Director: Sendable {
         body: borrowing ByteBuffer,
         record: RequestRecord,
         snapshot: Snapshot,
-        cache: ApproximatePrefixCache?
+        scheduler: Scheduler
     ) -> SchedulingRequest {
         let headers = inquiry.headers
         var scheduling = SchedulingRequest(
@@ -141,7 +149,13 @@ package final class Director: Sendable {
             estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
             header: { headers.value(named: $0) }
         )
-        if let inference = inquiry.request?.inference, let cache {
+        scheduling.now = MonotonicTime(nanoseconds: record.bodyCompleteAt)
+        scheduling.carriesPrompt = !record.isHeadersOnly
+        scheduling.maxOutputTokens = inquiry.request?.inference?.maxTokens
+        if let inference = inquiry.request?.inference, scheduler.handler.traits.countsMultimodalParts {
+            scheduling.multimodalParts = MultimodalParts.count(of: inference, in: body)
+        }
+        if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
             let hashes = PrefixBlocks.hashes(
                 of: inference,
@@ -265,13 +279,26 @@ struct Decision: ~Copyable {
     /// `ip:port`, several with commas, the best first.
     let destination: String
     let scores: String?
-    private let reservation: Reservation
+    /// What the destination is told of the request's other endpoints.
+    var headers: [(name: String, value: String)] = []
+    /// Control headers that clients may send, in lower case.
+    var clientHeaders: [String] = []
+    /// What the response carries for the client's next request.
+    var responseHeaders: [(name: String, value: String)] = []
+    /// Whether the response says which endpoint served it.
+    var reportsServedEndpoint = false
+    /// Whether the request's tokens count only until the answer begins.
+    var tokensEndWithFirstByte = false
+    private let reservations: Reservations
 
-    init(destination: String, scores: String?, reservation: consuming Reservation) {
+    init(destination: String, scores: String?, reservations: consuming Reservations) {
         self.destination = destination
         self.scores = scores
-        self.reservation = reservation
+        self.reservations = reservations
     }
 
-    consuming func takeReservation() -> Reservation { reservation }
+    /// The load on the endpoints that work before the destination does.
+    var stages: StageReservations? { reservations.stages }
+
+    consuming func takeReservation() -> Reservation { reservations.takePrimary() }
 }

@@ -15,6 +15,7 @@ extension Exchange {
         record.path = headers[":path"] ?? ""
         record.requestID = headers["x-request-id"] ?? ""
         record.fairnessID = headers.fairnessID
+        record.trace = director.telemetry.tracer?.begin(joining: headers["traceparent"], using: &generator)
     }
 
     /// Keeps a body frame's bytes, up to the limit.
@@ -52,10 +53,12 @@ extension Exchange {
 
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, decision.destination)
+        for header in decision.headers { mutation.set(header.name, header.value) }
         if record.requestID.isEmpty {
             record.requestID = RequestID.make(&generator)
             mutation.set(ControlHeaders.requestID, record.requestID)
         }
+        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
         var edits = BodyEdits()
         if let request, record.targetModel != request.model {
             edits.replaceValue(in: request.modelRange, with: JSONValue.quoted(record.targetModel))
@@ -67,12 +70,21 @@ extension Exchange {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
         }
-        for name in ControlHeaders.forbidden(in: headers) { mutation.remove(name) }
+        for name in ControlHeaders.forbidden(
+            in: headers,
+            allowed: decision.clientHeaders + decision.headers.map(\.name)
+        ) { mutation.remove(name) }
 
         var metadata = DynamicMetadata(namespace: ControlHeaders.metadataNamespace)
         metadata.set(ControlHeaders.destination, decision.destination)
         if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
 
+        stages = decision.stages
+        answer = ResponsePolicies(
+            headers: decision.responseHeaders,
+            reportsServedEndpoint: decision.reportsServedEndpoint,
+            tokensEndWithFirstByte: decision.tokensEndWithFirstByte
+        )
         reservation = decision.takeReservation()
         callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call] in
             call.interrupt()

@@ -21,8 +21,20 @@ extension Exchange {
 
         var reply = Reply(.responseHeaders)
         reply.headers.set(ControlHeaders.seen, "true")
+        addHeaders(to: &reply, frame)
+        stages = nil
         if isLast { finish() }
         try await send(reply)
+    }
+
+    private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
+        for header in answer.headers { reply.headers.set(header.name, header.value) }
+        guard answer.reportsServedEndpoint else { return }
+        let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
+        reply.headers.set(
+            ControlHeaders.servedEndpoint,
+            served ?? "fail: missing destination endpoint served metadata"
+        )
     }
 
     private func usageFormat(of response: HeaderList) -> UsageReader.Format {
@@ -43,7 +55,10 @@ extension Exchange {
 
     func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
         if frame.bodyByteCount > 0 {
-            if record.firstByteAt == 0 { record.firstByteAt = MonotonicTime.now().nanoseconds }
+            if record.firstByteAt == 0 {
+                record.firstByteAt = MonotonicTime.now().nanoseconds
+                if answer.tokensEndWithFirstByte { reservation?.releaseTokens() }
+            }
             record.responseBytes += frame.bodyByteCount
             frame.withBody { usage?.consume($0) }
         }

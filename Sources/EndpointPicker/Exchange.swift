@@ -25,6 +25,8 @@ final class Exchange {
 
     // From the decision to the end of the response.
     var reservation: Reservation?
+    var stages: StageReservations?
+    var answer = ResponsePolicies()
     /// Held while the request may be called back for one of a higher priority: until its response begins.
     var callBackPlace: CallBackPlace?
     var restorer: ModelNameRestorer?
@@ -102,7 +104,10 @@ final class Exchange {
             readHeaders(of: frame)
         case .requestHeld:
             readHeaders(of: frame)
-            try await send(Conversation.continueRequestHeaders)
+            // Envoy may route by these headers alone when no body follows, so a client's must not stay until the decision.
+            var reply = Conversation.continueRequestHeaders
+            for name in ControlHeaders.pickersOwn(in: headers) { reply.headers.remove(name) }
+            try await send(reply)
         case .requestContinued:
             try keep(frame)
         case .requestReady(let form):
@@ -169,4 +174,11 @@ package struct PickerLimits: Sendable {
     }
 
     package static let defaults = PickerLimits(requestBodyBytes: 64 << 20, heldResponseBytes: 64 << 20)
+}
+
+/// What the decision wants of the response.
+struct ResponsePolicies {
+    var headers: [(name: String, value: String)] = []
+    var reportsServedEndpoint = false
+    var tokensEndWithFirstByte = false
 }

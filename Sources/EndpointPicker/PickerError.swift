@@ -8,6 +8,7 @@ package struct PickerError: Error, Equatable, Sendable {
         package let status: Int
 
         package static let badRequest = Code(name: "BadRequest", status: 400)
+        package static let preconditionFailed = Code(name: "PreconditionFailed", status: 412)
         package static let payloadTooLarge = Code(name: "PayloadTooLarge", status: 413)
         package static let resourceExhausted = Code(name: "ResourceExhausted", status: 429)
         package static let `internal` = Code(name: "Internal", status: 500)
@@ -52,6 +53,17 @@ package struct PickerError: Error, Equatable, Sendable {
         droppedReason: "rejected-no-endpoints",
         retryAfter: 1
     )
+
+    /// A profile found nobody that the request cannot do without.
+    package static func noEndpoints(_ reason: String) -> PickerError {
+        PickerError(
+            .serviceUnavailable,
+            "failed to find target endpoint: \(reason)",
+            fault: .upstream,
+            droppedReason: "rejected-no-endpoints",
+            retryAfter: 1
+        )
+    }
 
     package static func bodyTooLarge(limit: Int) -> PickerError {
         PickerError(.payloadTooLarge, "request body exceeds \(limit) bytes", fault: .client)

@@ -31,6 +31,8 @@ package final class Readiness: Sendable {
         update { $0.isDraining = true }
     }
 
+    package var isDraining: Bool { state.withLock { $0.isDraining } }
+
     private func update(_ change: (inout State) -> Void) {
         state.withLock { state in
             change(&state)

@@ -39,9 +39,11 @@ package struct Frame: ~Copyable {
 
     /// Decodes a message.
     ///
-    /// Memory is bounded by 64 KiB and eight times the message, which every honest message stays far below.
+    /// Memory is bounded: by 256 KiB, thirty-two times the message (a header of a few bytes takes a hundred once decoded) up to 32 MiB of that,
+    /// and twice the message for its bytes.
     package init(decoding bytes: RawSpan) throws(DecodingError) {
-        guard let arena = apus_arena_take(64 * 1024 + 8 * bytes.byteCount) else { throw .malformed }
+        guard let arena = apus_arena_take((256 << 10) + min(32 * bytes.byteCount, 32 << 20) + 2 * bytes.byteCount)
+        else { throw .malformed }
         let decoded = bytes.withUnsafeBytes {
             apus_decode_request(arena, $0.bindMemory(to: UInt8.self).baseAddress, $0.count)
         }

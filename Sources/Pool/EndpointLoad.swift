@@ -72,10 +72,16 @@ package final class EndpointLoad: Sendable {
         return state.reading.latest
     }
 
-    func remove(number: UInt64, tokens: Int) {
+    /// Takes tokens off those in flight. What no page has shown yet stays: a cache fills by them, whether they are computed or not.
+    func removeCounted(_ tokens: Int) {
+        state.withLock { $0.reading.tokens -= tokens }
+    }
+
+    /// - Parameter counted: those of the tokens that still count as in flight.
+    func remove(number: UInt64, tokens: Int, counted: Int) {
         state.withLock { state in
             state.reading.requests -= 1
-            state.reading.tokens -= tokens
+            state.reading.tokens -= counted
             if number > state.mark {
                 guard Self.remove(number, from: &state.unseen) else { return }
                 state.reading.unseenRequests -= 1

@@ -33,6 +33,8 @@ package final class Pool: Sendable {
         var position: [Int: Int] = [:]
         var membership: UInt64 = 0
         var nextNumber = 0
+        /// Endpoints that left while requests were in flight there: should they come back meanwhile, that load is still theirs.
+        var departed: [EndpointDescription: Endpoint] = [:]
         var hasUnpublished = false
         var sourceHasAnswered = false
         /// Called when it has.
@@ -91,7 +93,19 @@ package final class Pool: Sendable {
             }
             let records = order.compactMap { identity -> Record? in
                 guard let description = latest[identity] else { return nil }
-                return record(for: description, known: known[identity], nextNumber: &state.nextNumber)
+                return record(
+                    for: description,
+                    known: known[identity],
+                    departed: state.departed.removeValue(forKey: description),
+                    nextNumber: &state.nextNumber
+                )
+            }
+            state.departed = state.departed.filter { $0.value.load.reading.requests > 0 }
+            let stays = Set(records.map(\.endpoint.number))
+            for record in state.records where !stays.contains(record.endpoint.number) {
+                if record.endpoint.load.reading.requests > 0 {
+                    state.departed[record.endpoint.description] = record.endpoint
+                }
             }
             let isSame =
                 records.count == state.records.count
@@ -113,6 +127,7 @@ package final class Pool: Sendable {
     private func record(
         for description: EndpointDescription,
         known: Record?,
+        departed: Endpoint?,
         nextNumber: inout Int
     ) -> Record {
         if var known, known.endpoint.address == description.address, known.endpoint.port == description.port {
@@ -126,6 +141,7 @@ package final class Pool: Sendable {
             }
             return known
         }
+        if let departed { return Record(endpoint: departed) }
         defer { nextNumber += 1 }
         return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(), watch: watch))
     }

@@ -3,13 +3,33 @@ package import Pool
 
 // The four kinds of policy that make a decision. One is used by many requests at once and keeps no state of one of them.
 
+/// What filters and scorers may want of those around them.
+package protocol CandidatePolicy: Sendable {
+    /// Whether it asks how much of a prompt an endpoint holds.
+    var readsPrefixMatches: Bool { get }
+    /// Who learns from decisions, if it decides by earlier ones.
+    var observer: (any DecisionObserver)? { get }
+    /// The response header that it reads back from the next request, if it does.
+    var sessionToken: SessionToken? { get }
+}
+
+extension CandidatePolicy {
+    package var readsPrefixMatches: Bool { false }
+    package var observer: (any DecisionObserver)? { nil }
+    package var sessionToken: SessionToken? { nil }
+}
+
 /// Says which candidates a request may go to.
-package protocol Filter: Sendable {
-    func filter(_ request: SchedulingRequest, _ candidates: Candidates) -> Candidates
+package protocol Filter: CandidatePolicy {
+    func filter(
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        using generator: inout SeededGenerator
+    ) -> Candidates
 }
 
 /// Says how well each candidate suits a request: 0 not at all, 1 as well as can be.
-package protocol Scorer: Sendable {
+package protocol Scorer: CandidatePolicy {
     /// Writes the score of the candidate at each position. `scores` has one element per candidate and begins as zeros; what lies outside
     /// 0...1 is clamped, NaN is 0.
     func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>)
@@ -21,13 +41,76 @@ package protocol Picker: Sendable {
     func pick(_ totals: [Float], using generator: inout SeededGenerator) -> [Int]
 }
 
-/// Says which profiles run, in which order, and which of their results is the request's destination.
+/// Says which profiles run, in which order, and what their results mean for the request.
 package protocol ProfileHandler: Sendable {
     /// The indexes of the profiles to run next, given what ran before; empty when the decision is complete.
     func next(_ cycle: SchedulingCycle) -> [Int]
 
+    /// What the profiles' picks are for, once all have run.
+    func route(_ cycle: SchedulingCycle) throws(SchedulingError) -> Route
+
+    /// The endpoint that the profiles which run next will work with: what topology is compared with.
+    func peer(_ cycle: SchedulingCycle) -> Endpoint?
+
+    var traits: ProfileHandlerTraits { get }
+}
+
+extension ProfileHandler {
+    package func peer(_ cycle: SchedulingCycle) -> Endpoint? { nil }
+
+    package var traits: ProfileHandlerTraits { ProfileHandlerTraits() }
+}
+
+/// What a profile handler means for those around it.
+package struct ProfileHandlerTraits: Sendable, Equatable {
+    /// Whether a request may be spread over several endpoints. Then clients may not set what the endpoints tell each other.
+    package var disaggregates = false
+    /// Whether somebody asks how many images, videos and sounds a request has.
+    package var countsMultimodalParts = false
+    /// Whether somebody asks how much of a prompt an endpoint holds.
+    package var readsPrefixMatches = false
+    /// The header by which clients choose the profile, in lower case; nil when they cannot.
+    package var profileHeader: String?
+
+    package init() {}
+}
+
+/// Which profile's pick serves what.
+package struct Route: Sendable, Equatable {
     /// The index of the profile whose pick the request goes to.
-    func primary(_ cycle: SchedulingCycle) throws(SchedulingError) -> Int
+    package var primary: Int
+    /// The profiles that picked where the prompt is computed and where images are encoded first, if they are.
+    package var prefill: Int?
+    package var encode: Int?
+    /// The port that requests are sent to, whatever port the picked endpoint has (data parallel: a listener that passes them on to the rank).
+    package var primaryPort: Int?
+
+    package init(primary: Int, prefill: Int? = nil, encode: Int? = nil, primaryPort: Int? = nil) {
+        self.primary = primary
+        self.prefill = prefill
+        self.encode = encode
+        self.primaryPort = primaryPort
+    }
+}
+
+/// Says whether a stage of a request runs on an endpoint of its own.
+package protocol DisaggregationDecider: Sendable {
+    /// - Parameter decode: the index, in the snapshot, of the endpoint that decodes; nil when it has not been picked.
+    func disaggregates(_ request: SchedulingRequest, decode: Int?) -> Bool
+
+    var countsMultimodalParts: Bool { get }
+    var readsPrefixMatches: Bool { get }
+}
+
+extension DisaggregationDecider {
+    package var countsMultimodalParts: Bool { false }
+    package var readsPrefixMatches: Bool { false }
+}
+
+/// A policy that learns from what was decided.
+package protocol DecisionObserver: Sendable {
+    /// The decision stands and its load is reserved.
+    func decided(_ request: SchedulingRequest, _ result: SchedulingResult)
 }
 
 /// A decision in the making.
@@ -45,6 +128,11 @@ package struct SchedulingCycle: Sendable {
         self.profiles = profiles
         results = Array(repeating: nil, count: profiles.count)
     }
+
+    /// The index of the profile with this name.
+    package func index(of profile: String) -> Int? {
+        profiles.firstIndex(of: profile)
+    }
 }
 
 /// Why no endpoint was chosen.
@@ -54,6 +142,10 @@ package struct SchedulingError: Error, Equatable, CustomStringConvertible {
         case noEndpoints
         /// A profile that the decision cannot do without found nothing.
         case profileFailed
+        /// The request names a profile that there is not.
+        case unknownProfile
+        /// The request wants an endpoint only if it holds the prompt, and none does.
+        case notCached
     }
 
     package let code: Code

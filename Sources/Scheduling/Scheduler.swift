@@ -7,16 +7,19 @@ package struct Scheduler: Sendable {
     package let handler: any ProfileHandler
     /// Nil when no plugin asks how much of a prompt an endpoint holds.
     package let prefixCache: ApproximatePrefixCache?
+    package let policies: RequestPolicies
     private let names: [String]
 
     package init(
         profiles: [SchedulingProfile],
         handler: any ProfileHandler = SingleProfileHandler(),
-        prefixCache: ApproximatePrefixCache? = nil
+        prefixCache: ApproximatePrefixCache? = nil,
+        policies: RequestPolicies = RequestPolicies()
     ) {
         self.profiles = profiles
         self.handler = handler
         self.prefixCache = prefixCache
+        self.policies = policies
         names = profiles.map(\.name)
     }
 
@@ -38,22 +41,27 @@ package struct Scheduler: Sendable {
         while true {
             let asked = handler.next(cycle).filter { profiles.indices.contains($0) && !cycle.ran.contains($0) }
             if asked.isEmpty { break }
+            request.peer = handler.peer(cycle)
             for index in asked {
                 cycle.results[index] = profiles[index].run(request, candidates, using: &generator)
                 cycle.ran.append(index)
             }
         }
-        let index = try handler.primary(cycle)
-        guard cycle.results.indices.contains(index), let primary = cycle.results[index] else { throw .noEndpoints }
+        let route = try handler.route(cycle)
+        guard let primary = cycle.result(route.primary) else { throw .noEndpoints }
         return SchedulingResult(
             primary: primary,
+            prefill: cycle.result(route.prefill),
+            encode: cycle.result(route.encode),
+            primaryPort: route.primaryPort,
             results: cycle.ran.compactMap { cycle.results[$0] },
             prefixMatches: request.prefixMatches
         )
     }
 
-    /// Remembers that the request's prompt is now in the cache of every endpoint that was picked first.
+    /// Remembers that the request's prompt is now in the cache of every endpoint that was picked first, and tells who wants to learn.
     package func record(_ request: SchedulingRequest, _ result: SchedulingResult) {
+        for observer in policies.observers { observer.decided(request, result) }
         guard let prefixCache, !request.prefix.hashes.isEmpty else { return }
         for profile in result.results {
             let snapshot = profile.candidates.snapshot
@@ -62,15 +70,33 @@ package struct Scheduler: Sendable {
     }
 }
 
+extension SchedulingCycle {
+    /// What the profile at `index` decided; nil when there is no such profile, or it decided nothing.
+    func result(_ index: Int?) -> ProfileResult? {
+        guard let index, results.indices.contains(index) else { return nil }
+        return results[index]
+    }
+}
+
 package struct SchedulingResult: Sendable {
     /// Where the request goes.
     package let primary: ProfileResult
+    /// Where its prompt is computed first, and where its images are encoded; nil when the primary endpoint does it.
+    package let prefill: ProfileResult?
+    package let encode: ProfileResult?
+    /// See `Route`.
+    package let primaryPort: Int?
     /// Every profile that ran and found an endpoint, in order; `primary` is one of them.
     package let results: [ProfileResult]
     /// How much of the prompt each endpoint was thought to hold; nil without a prefix cache.
     package let prefixMatches: PrefixMatches?
 
     package var endpoint: Endpoint { primary.endpoint }
+
+    /// The result of the profile with this name; nil when it did not run or found no endpoint.
+    package func result(of profile: String) -> ProfileResult? {
+        results.first { $0.profile.name == profile }
+    }
 
     /// Blocks of the prompt that the picked endpoint was thought to hold, and blocks in all.
     package var predictedBlocks: (matched: Int, total: Int) {

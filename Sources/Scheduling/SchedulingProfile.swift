@@ -51,7 +51,7 @@ package struct SchedulingProfile: Sendable {
     ) -> ProfileResult? {
         var candidates = offered
         for filter in filters where !candidates.isEmpty {
-            candidates = filter.filter.filter(request, candidates)
+            candidates = filter.filter.filter(request, candidates, using: &generator)
         }
         let count = candidates.count
         guard count > 0 else { return nil }
@@ -107,6 +107,9 @@ package struct ProfileResult: Sendable {
 
     /// The picked endpoints, the best first.
     package var endpoints: [Endpoint] { picked.map { candidates.endpoint($0) } }
+
+    /// The best endpoint's index in the snapshot.
+    package var index: Int { candidates.list[picked[0]].index }
 
     /// What scorer `index` of the profile gave the candidate at `position`.
     package func score(_ index: Int, at position: Int) -> Float {

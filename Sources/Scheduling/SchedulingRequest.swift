@@ -1,3 +1,6 @@
+package import Bytes
+package import Pool
+
 /// What the scheduler knows of a request.
 package struct SchedulingRequest: Sendable {
     /// The model that the client named, and the one that the request is sent on for (an adapter, a rewritten name).
@@ -5,12 +8,22 @@ package struct SchedulingRequest: Sendable {
     package var targetModel: String
     /// The prompt's blocks; empty when nobody needs them or the prompt is shorter than one block.
     package var prefix: PromptBlocks
-    /// Tokens that the request is expected to cost.
+    /// The prompt's tokens, as far as they can be told.
     package var estimatedTokens: Int
+    /// The most tokens that the client wants back; nil when it does not say.
+    package var maxOutputTokens: Int?
+    /// Images, videos and sounds in the prompt; counted only when the profile handler asks for it.
+    package var multimodalParts = 0
+    /// Whether there is a prompt at all; a request without a body has none.
+    package var carriesPrompt = true
+    /// When the request was looked at.
+    package var now = MonotonicTime(nanoseconds: 0)
     /// Looks up a header of the request by its lower-case name.
     package var header: @Sendable (String) -> String?
     /// How much of the prompt each endpoint holds; the scheduler fills it in before the profiles run.
     package internal(set) var prefixMatches: PrefixMatches?
+    /// The endpoint that was picked for another stage of the request; the scheduler fills it in.
+    package var peer: Endpoint?
 
     package init(
         model: String,

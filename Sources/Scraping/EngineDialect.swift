@@ -82,27 +82,35 @@ package struct EngineDialects: Sendable {
     /// The labels that name an endpoint's engine, the first that is there counting.
     package static let engineLabels = ["inference.networking.k8s.io/engine-type", "llm-d.ai/engine-type"]
 
-    package static let standard = EngineDialects(
-        [
-            "vllm": .vllm,
-            "sglang": .sglang,
-            "trtllm-serve": .tensorRTServe,
-            "triton-tensorrt-llm": .tritonTensorRT,
-        ],
-        standard: "vllm"
-    )
+    package static let standard = known(label: engineLabels[0], standard: "vllm")
 
+    private let labels: [String]
     private let pages: [String: MetricsPage]
     private let fallback: MetricsPage
 
-    /// - Parameter standard: the engine of endpoints that name none, or one that is not in the table.
-    package init(_ dialects: [String: EngineDialect], standard: String) {
+    /// The engines that are known, with another label to name them or another one for endpoints that name none.
+    package static func known(label: String, standard: String) -> EngineDialects {
+        EngineDialects(
+            [
+                "vllm": .vllm, "sglang": .sglang, "trtllm-serve": .tensorRTServe,
+                "triton-tensorrt-llm": .tritonTensorRT,
+            ],
+            standard: standard,
+            labels: [label] + engineLabels.filter { $0 != label }
+        )
+    }
+
+    /// - Parameters:
+    ///   - standard: the engine of endpoints that name none, or one that is not in the table.
+    ///   - labels: the labels that name an endpoint's engine, the first that is there counting.
+    package init(_ dialects: [String: EngineDialect], standard: String, labels: [String] = engineLabels) {
+        self.labels = labels
         pages = dialects.mapValues { MetricsPage($0) }
         fallback = pages[standard] ?? MetricsPage(.vllm)
     }
 
-    package func page(forLabels labels: [String: String]) -> MetricsPage {
-        let engine = Self.engineLabels.lazy.compactMap { labels[$0] }.first
+    package func page(forLabels described: [String: String]) -> MetricsPage {
+        let engine = self.labels.lazy.compactMap { described[$0] }.first
         return engine.flatMap { pages[$0] } ?? fallback
     }
 }

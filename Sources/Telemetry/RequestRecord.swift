@@ -79,6 +79,9 @@ package final class RequestRecord {
     package var isHeadersOnly = false
     package var requestBytes = 0
 
+    /// Where the request stands in a trace; nil where none is made.
+    package var trace: TraceContext?
+
     // MARK: The decision
 
     package var pick: Pick?

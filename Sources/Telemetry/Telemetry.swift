@@ -3,17 +3,29 @@
 package final class Telemetry: Sendable {
     package let metrics: PickerMetrics
     package let decisions: DecisionLog
+    /// Nil where no traces are made.
+    package let tracer: Tracer?
     private let accessLog: AccessLog?
 
-    /// - Parameter accessLog: nil writes none.
+    /// - Parameters:
+    ///   - accessLog: nil writes none.
+    ///   - tracer: nil makes no traces.
     package init(
         metrics: PickerMetrics = PickerMetrics(),
         decisions: DecisionLog = DecisionLog(),
-        accessLog: AccessLog? = nil
+        accessLog: AccessLog? = nil,
+        tracer: Tracer? = nil
     ) {
         self.metrics = metrics
         self.decisions = decisions
         self.accessLog = accessLog
+        self.tracer = tracer
+        if let tracer {
+            let dropped = "Spans that were dropped: the queue was full, or their export failed."
+            metrics.registry.computedGauge("apus_trace_dropped_spans", help: dropped) {
+                [.init(value: Double(tracer.droppedSpans))]
+            }
+        }
         if let accessLog {
             let dropped = "Access log lines that were dropped because the reader was too slow."
             metrics.registry.computedGauge("apus_access_log_dropped_lines", help: dropped) {
@@ -90,10 +102,11 @@ package final class Telemetry: Sendable {
 
     // MARK: Scrapes
 
-    /// A scrape ended. `outcome` is `ok`, or from a small set of what went wrong: `unreachable`, `timeout`, `error`, ….
-    package func scraped(outcome: String, nanoseconds: UInt64) {
+    /// A scrape ended. `outcome` is `ok` or `error`.
+    /// - Parameter nanoseconds: how long it took; nil for one that failed.
+    package func scraped(outcome: String, nanoseconds: UInt64?) {
         metrics.scrapes.child(OneLabel(outcome)).add()
-        metrics.scrapeTime.observe(nanoseconds: nanoseconds)
+        if let nanoseconds { metrics.scrapeTime.observe(nanoseconds: nanoseconds) }
         if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
     }
 
@@ -131,6 +144,7 @@ package final class Telemetry: Sendable {
         }
         if !record.isHeadersOnly { observeRequest(record) }
         accessLog?.write(record)
+        tracer?.finish(record)
     }
 
     private func observeRequest(_ record: RequestRecord) {

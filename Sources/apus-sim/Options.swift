@@ -23,7 +23,7 @@ struct Options: Sendable {
     var count = 1
     var address = "127.0.0.1"
     var port = 8000
-    var model = ""
+    var model = "simulated-model"
     var servedModelNames: [String] = []
     var adapters: [String] = []
     var mode = AnswerMode.random
@@ -41,7 +41,6 @@ struct Options: Sendable {
 
     /// Checks what only makes sense together.
     func validate() throws(OptionError) {
-        if model.isEmpty { throw OptionError("--model is missing") }
         if count < 1 { throw OptionError("--count must be at least 1") }
         if port != 0, port + count - 1 > 65535 { throw OptionError("--port and --count reach past port 65535") }
         try latency(engine.latency)

@@ -27,8 +27,8 @@ extension Setting {
         ),
         Setting(
             name: "model",
-            standard: "",
-            help: "the base model's name; must be given",
+            standard: "simulated-model",
+            help: "the base model's name",
             effect: .atStart { o, v in o.model = v }
         ),
         Setting(

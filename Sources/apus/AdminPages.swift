@@ -12,6 +12,7 @@ struct AdminPages: Sendable {
     let telemetry: Telemetry
     let reload: ConfigurationReload
     let options: ServeOptions
+    let readiness: Readiness
 
     func answer(_ request: HTTPRequest) -> HTTPReply {
         guard request.method == "GET" || request.method == "HEAD" else {
@@ -26,6 +27,7 @@ struct AdminPages: Sendable {
         case "/healthz":
             return text("ok\n")
         case "/readyz":
+            if readiness.isDraining { return text("draining\n", status: 503) }
             return pool.isSynced ? text("ok\n") : text("the endpoints are not known yet\n", status: 503)
         case "/debug/endpoints":
             return json(endpoints())
@@ -160,9 +162,9 @@ struct AdminPages: Sendable {
             )
         }
         let plugin = PluginLabels(name: "approx-prefix-cache-producer", type: "approx-prefix-cache-producer")
-        let reload = reload
-        telemetry.metrics.exposePrefixIndexSize(plugin: plugin) {
-            reload.setup.withLock { $0.scheduler.prefixCache?.index.statistics.entries ?? 0 }
+        // Weak: the reload holds the telemetry that would hold it.
+        telemetry.metrics.exposePrefixIndexSize(plugin: plugin) { [weak reload] in
+            reload?.setup.withLock { $0.scheduler.prefixCache?.index.statistics.entries ?? 0 } ?? 0
         }
     }
 }

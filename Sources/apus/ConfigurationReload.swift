@@ -16,13 +16,22 @@ final class ConfigurationReload: Sendable {
     /// What is in effect now, for `/debug/config`.
     let setup: Lock<SchedulingSetup>
     private let options: ServeOptions
+    /// One for the life of the service, whatever configurations come and go.
+    private let prefixIndex: PrefixIndex
     private let director: Director
     private let telemetry: Telemetry
     private let log: Logger
     private let watcher: FileWatcher?
 
-    init(_ options: ServeOptions, _ setup: SchedulingSetup, _ director: Director, _ telemetry: Telemetry, _ log: Logger)
-    {
+    init(
+        _ options: ServeOptions,
+        _ setup: SchedulingSetup,
+        _ prefixIndex: PrefixIndex,
+        _ director: Director,
+        _ telemetry: Telemetry,
+        _ log: Logger
+    ) {
+        self.prefixIndex = prefixIndex
         self.options = options
         self.setup = Lock(setup)
         self.director = director
@@ -41,8 +50,7 @@ final class ConfigurationReload: Sendable {
 
     private func reload() {
         let current = setup.withLock { $0 }
-        let index = current.scheduler.prefixCache?.index ?? PrefixIndex()
-        let result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: index)
+        let result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: prefixIndex)
         for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
         guard let changed = result.setup else {
             for diagnostic in result.diagnostics where diagnostic.severity == .error {

@@ -13,10 +13,10 @@ final class EndpointSource: Sendable {
         _ options: ServeOptions,
         _ discovery: FileDiscoverySettings?,
         pool: Pool,
-        prefixIndex: PrefixIndex?,
+        prefixIndex: PrefixIndex,
         log: Logger
     ) throws(StartError) {
-        let namespace = options.poolNamespace.isEmpty ? "default" : options.poolNamespace
+        let namespace = options.namespace
         let isNamed = !options.poolName.isEmpty || !options.endpointSelector.isEmpty
         switch (options.endpoints.isEmpty, discovery) {
         case (false, .some):
@@ -30,7 +30,13 @@ final class EndpointSource: Sendable {
         case (false, nil):
             file = nil
             do {
-                pool.replaceEndpoints(try StaticDiscovery.endpoints(options.endpoints, namespace: namespace))
+                let endpoints = try StaticDiscovery.endpoints(options.endpoints, namespace: namespace)
+                for endpoint in endpoints where AddressResolver.resolved(endpoint) == nil {
+                    throw StartError(description: "--endpoints: the name \(endpoint.address) has no address")
+                }
+                pool.replaceEndpoints(endpoints.compactMap { AddressResolver.resolved($0) })
+            } catch let error as StartError {
+                throw error
             } catch {
                 throw StartError(description: "--endpoints: \(error)")
             }
@@ -39,8 +45,18 @@ final class EndpointSource: Sendable {
                 file = try FileDiscovery(settings, namespace: namespace) { event in
                     switch event {
                     case .endpoints(let endpoints):
-                        pool.replaceEndpoints(endpoints)
-                        prefixIndex?.prune(keeping: pool.snapshot)
+                        let resolved = endpoints.compactMap { endpoint in
+                            let resolved = AddressResolver.resolved(endpoint)
+                            if resolved == nil {
+                                log.error(
+                                    "endpoint left out: its name has no address",
+                                    ["endpoint": endpoint.name, "address": endpoint.address]
+                                )
+                            }
+                            return resolved
+                        }
+                        pool.replaceEndpoints(resolved)
+                        prefixIndex.prune(keeping: pool.snapshot)
                         log.info("endpoints loaded", ["file": settings.path, "count": endpoints.count])
                     case .rejected(let diagnostics):
                         for diagnostic in diagnostics { log.error("endpoints file not used: \(diagnostic)") }

@@ -1,3 +1,5 @@
+private import Glibc
+
 /// The values of `apus serve`'s flags. Defaults are the contract's; sizes are in bytes.
 struct ServeOptions: Sendable {
     // Ports
@@ -44,6 +46,13 @@ struct ServeOptions: Sendable {
     var tracing = true
     var verbosity = 1
     var logFormat = ""
+
+    /// The pool's namespace: the flag, the environment's NAMESPACE, or `default`.
+    var namespace: String {
+        if !poolNamespace.isEmpty { return poolNamespace }
+        let environment = getenv("NAMESPACE").map { String(cString: $0) } ?? ""
+        return environment.isEmpty ? "default" : environment
+    }
 
     /// The names of the flags that were given.
     var given: Set<String> = []

@@ -27,6 +27,7 @@ final class Service: Sendable {
     private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
+    private let traces: TraceExport?
     private let scraper: Scraper?
     private let readiness: Readiness
     private let tls: ServingTLS?
@@ -44,9 +45,11 @@ final class Service: Sendable {
         for flag in Self.flagsWithoutEffect(options) { log.warning("--\(flag) has no effect") }
         tls = options.secureServing ? try ServingTLS(options, log: log) : nil
 
-        let setup = try Self.setup(options, log)
+        let prefixIndex = PrefixIndex()
+        let setup = try Self.setup(options, prefixIndex, log)
         accessLines = LineWriter(descriptor: STDOUT_FILENO)
-        let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format))
+        let tracer = TraceExport.tracer(options, log: log)
+        let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format), tracer: tracer)
         pool = Pool(stalenessThreshold: options.metricsStalenessThreshold)
         let admission = DirectorAdmission(
             setup.admission,
@@ -63,20 +66,27 @@ final class Service: Sendable {
             admission: admission,
             seed: .random(in: .min ... .max)
         )
-        reload = ConfigurationReload(options, setup, director, telemetry, log)
-        let pages = AdminPages(pool: pool, telemetry: telemetry, reload: reload, options: options)
+        reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
+        readiness = Readiness(pool)
+        let pages = AdminPages(
+            pool: pool,
+            telemetry: telemetry,
+            reload: reload,
+            options: options,
+            readiness: readiness
+        )
         pages.exposePool()
 
         endpoints = try EndpointSource(
             options,
             setup.discovery,
             pool: pool,
-            prefixIndex: setup.scheduler.prefixCache?.index,
+            prefixIndex: prefixIndex,
             log: log
         )
         client = HTTPClient()
+        traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
-        readiness = Readiness(pool)
 
         let limits = PickerLimits(
             requestBodyBytes: options.maxRequestBodyBytes,
@@ -112,6 +122,7 @@ final class Service: Sendable {
     func run(until signals: EndingSignals) async {
         scraper?.start()
         tls?.start()
+        traces?.start()
         readiness.start()
         reload.start()
         let address = options.bindAddress
@@ -133,17 +144,20 @@ final class Service: Sendable {
         accessLines.stop()
     }
 
-    /// Gateways see NOT_SERVING and stop sending; what they still send in that time is served. Ends when a second has passed without a
-    /// stream, when the time is up, or on a second signal.
+    /// Gateways see NOT_SERVING and stop sending; what they still send in that time is served. Ends when no stream was open for `quietTime`,
+    /// when the time is up, or on a second signal.
     private func drain(_ signals: EndingSignals) async {
         let end = MonotonicTime.now() + options.drainTimeout
         var idleSince = MonotonicTime.now()
         while MonotonicTime.now() < end, signals.received < 2 {
             try? await Task.sleep(for: .milliseconds(50))
             if server.activeStreams > 0 { idleSince = .now() }
-            if MonotonicTime.now().elapsed(since: idleSince) >= .seconds(1) { return }
+            if MonotonicTime.now().elapsed(since: idleSince) >= Self.quietTime { return }
         }
     }
+
+    /// Longer than the gateways' health checks are apart, so that one with little traffic does not find the port closed.
+    private static let quietTime = Duration.seconds(3)
 
     private func stop() async {
         await server.shutdown(grace: .seconds(1))
@@ -155,22 +169,31 @@ final class Service: Sendable {
         endpoints.stop()
         tls?.stop()
         scraper?.stop()
+        await traces?.stop()
         client.shutdown()
     }
 
     // MARK: Making the parts
 
-    private static func setup(_ options: ServeOptions, _ log: Logger) throws(StartError) -> SchedulingSetup {
+    private static func setup(
+        _ options: ServeOptions,
+        _ prefixIndex: PrefixIndex,
+        _ log: Logger
+    ) throws(StartError) -> SchedulingSetup {
         let result: (setup: SchedulingSetup?, diagnostics: [Diagnostic])
         switch (options.configFile.isEmpty, options.configText.isEmpty) {
         case (true, true):
-            return .builtIn()
+            return .builtIn(prefixIndex: prefixIndex)
         case (false, false):
             throw StartError(description: "--config-file and --config-text exclude each other")
         case (false, true):
-            result = ConfigurationLoader.setup(path: options.configFile)
+            result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: prefixIndex)
         case (true, false):
-            result = ConfigurationLoader.setup(text: Array(options.configText.utf8), file: "--config-text")
+            result = ConfigurationLoader.setup(
+                text: Array(options.configText.utf8),
+                file: "--config-text",
+                prefixIndex: prefixIndex
+            )
         }
         for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
         guard let setup = result.setup else {
@@ -208,13 +231,17 @@ final class Service: Sendable {
         settings.interval = options.refreshMetricsInterval
         settings.path = metrics.source.path
         settings.seed = .random(in: .min ... .max)
-        return Scraper(pool: pool, client: client, settings: settings) { event in
+        let dialects = EngineDialects.known(
+            label: metrics.extractor.engineLabelKey,
+            standard: metrics.extractor.defaultEngine
+        )
+        return Scraper(pool: pool, client: client, settings: settings, dialects: dialects) { event in
             switch event {
             case .succeeded(let endpoint, let seconds, let isTransition):
                 telemetry.scraped(outcome: "ok", nanoseconds: UInt64(seconds * 1e9))
                 if isTransition { log.info("endpoint answers again", ["endpoint": endpoint.hostPort]) }
             case .failed(let endpoint, let message, let isTransition):
-                telemetry.scraped(outcome: "error", nanoseconds: 0)
+                telemetry.scraped(outcome: "error", nanoseconds: nil)
                 if isTransition {
                     log.warning("endpoint cannot be scraped", ["endpoint": endpoint.hostPort, "error": message])
                 }
@@ -238,6 +265,8 @@ final class Service: Sendable {
         let tls =
             options.secureServing ? [] : ["cert-path", "enable-cert-reload", "tls-min-version", "tls-cipher-suites"]
         let silent = Flag.all.filter { if case .withoutEffect = $0.kind { true } else { false } }.map(\.name)
-        return (tls + silent).filter { options.given.contains($0) }
+        // Kubernetes' own, and what is computed when it is asked for.
+        let others = ["pool-group", "endpoint-target-ports", "refresh-prometheus-metrics-interval"]
+        return (tls + silent + others).filter { options.given.contains($0) }
     }
 }

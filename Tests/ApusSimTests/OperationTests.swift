@@ -195,7 +195,6 @@ struct OperationTests {
         "Flags that make no sense are refused with a line that names them",
         arguments: [
             (["--nonsense"], "--nonsense is not known; see --help"),
-            ([], "--model is missing"),
             (["--model", "m", "--port", "70000"], "--port: 70000 is no whole number from 0 to 65535"),
             (["--model", "m", "--block-size", "24"], "--block-size: 24 is not 8, 16, 32, 64 or 128"),
             (

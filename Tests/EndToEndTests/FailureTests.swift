@@ -254,11 +254,7 @@ struct HangUpTests {
                     // A part of the request, or the request and some of the response.
                     try? await socket.write(bytes.prefix(bytes.count * (number + 1) / 50))
                     if number >= 50 {
-                        for n in 0..<(number % 4) {
-                            do { let x = try await socket.read(); print("READ", number, n, x.count) } catch {
-                                print("ERR", number, n, error)
-                            }
-                        }
+                        for _ in 0..<(number % 4) { _ = try? await socket.read() }
                     }
                     socket.hangUp()
                 }
@@ -266,5 +262,37 @@ struct HangUpTests {
         }
         try await expectServing(deployment)
         try await eventually("no stream is left") { try await deployment.apus.metric("apus_streams_active") == 0 }
+    }
+}
+
+@Suite("A model server that is dead from the start", .serialized, .showsLogs)
+struct DeadServerTests {
+    @Test("Two hundred requests, all picked for the dead server first, are answered by the other one")
+    func deadFirst() async throws {
+        // Nothing is scraped, so the dead server looks as good as the other one for as long as the test runs.
+        let plan = Deployment.Plan(
+            gateway: .overrideHost,
+            servers: 2,
+            killable: true,
+            apus: ["--refresh-metrics-interval=600s", "--metrics-staleness-threshold=1200s"]
+        )
+        try await withDeployment(plan) { deployment in
+            try await deployment.apus.waitUntilFresh()
+            try await deployment.simulators[0].process.kill()
+            try await withThrowingTaskGroup(of: Int.self) { group in
+                for client in 0..<20 {
+                    group.addTask {
+                        var lost = 0
+                        for number in 0..<10 {
+                            let (_, response) = try await deployment.send(Ask.completion("\(client) asks \(number)"))
+                            lost += response.status == 200 ? 0 : 1
+                        }
+                        return lost
+                    }
+                }
+                for try await lost in group { #expect(lost == 0) }
+            }
+            try await deployment.apus.waitUntilIdle()
+        }
     }
 }

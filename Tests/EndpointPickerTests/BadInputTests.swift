@@ -126,7 +126,7 @@ import Testing
                 ]
             let replies = [0, 0, 2, 3, 4]
             for sent in 0...frames.count {
-                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
                 for frame in frames[..<sent] { await stream.send(frame.bytes) }
                 _ = try await stream.replies(replies[sent])
                 stream.cancel()
@@ -162,7 +162,7 @@ import Testing
         try await withPicker(equal) { picker in
             var streams: [GRPCClientCall] = []
             for number in 0..<16 {
-                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
                 for frame in llmRequest("prompt \(number)", model: "m", target: "m") { await stream.send(frame.bytes) }
                 _ = try await stream.replies(2)
                 streams.append(stream)

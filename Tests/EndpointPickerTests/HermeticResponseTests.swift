@@ -139,7 +139,7 @@ import Testing
     func restoredModel() async throws {
         for contentType in ["application/json", "text/event-stream"] {
             try await withPicker([Pod(0, 4, 0.2)]) { picker in
-                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
                 for frame in llmRequest("test", model: "mine", target: "theirs-7") { await stream.send(frame.bytes) }
                 _ = try await stream.replies(2)
                 await stream.send(EnvoyFrame.responseHeaders([("content-type", contentType)]).bytes)

@@ -1,5 +1,6 @@
 import Admission
 import Bytes
+import Configuration
 import EndpointPicker
 import Pool
 import RPC
@@ -14,6 +15,7 @@ struct Pod {
     var queue: Int
     var kvCacheUsage: Double
     var models: [String]
+    var labels: [String: String] = [:]
 
     init(_ number: Int, _ queue: Int, _ kvCacheUsage: Double, _ models: String...) {
         self.number = number
@@ -27,8 +29,16 @@ struct Pod {
             name: "pod-\(number)-rank-0",
             namespace: "default",
             address: "192.168.1.\(number + 1)",
-            port: 8000
+            port: 8000,
+            labels: labels
         )
+    }
+
+    /// The pod with the label that says in which stages it takes part.
+    func role(_ role: String) -> Pod {
+        var pod = self
+        pod.labels["llm-d.ai/role"] = role
+        return pod
     }
 
     var metrics: MetricsUpdate {
@@ -60,7 +70,7 @@ struct TestPicker {
 
     /// Sends frames one after the other on one stream and reads `replies` replies.
     func exchange(_ frames: [EnvoyFrame], replies: Int) async throws -> [EnvoyReply] {
-        let stream = client.call(ExternalProcessor.method, timeout: .seconds(20))
+        let stream = client.call(ExternalProcessor.method, timeout: .seconds(120))
         for frame in frames { await stream.send(frame.bytes) }
         let received = try await stream.replies(replies)
         await stream.halfClose()
@@ -70,7 +80,7 @@ struct TestPicker {
 
     /// Sends frames and says with which status the stream ended; replies are left unread.
     func status(_ frames: [EnvoyFrame]) async -> GRPCCallStatus {
-        let stream = client.call(ExternalProcessor.method, timeout: .seconds(20))
+        let stream = client.call(ExternalProcessor.method, timeout: .seconds(120))
         for frame in frames { await stream.send(frame.bytes) }
         await stream.halfClose()
         return await stream.status()
@@ -117,6 +127,14 @@ enum TestProfiles {
             prefixCache: ApproximatePrefixCache()
         )
     }
+}
+
+/// The scheduler that a configuration file makes; what is said about the file fails the test.
+func scheduler(_ configuration: String) throws -> Scheduler {
+    let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n" + configuration
+    let result = ConfigurationLoader.setup(text: Array(text.utf8), file: "f")
+    #expect(result.diagnostics.isEmpty, "\(result.diagnostics)")
+    return try #require(result.setup).scheduler
 }
 
 func withPicker<Result>(

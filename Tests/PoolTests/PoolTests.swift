@@ -140,6 +140,19 @@ struct PoolMembershipTests {
         #expect(Endpoint.hostPort(address: "10.0.0.1", port: 80) == "10.0.0.1:80")
         #expect(Endpoint.hostPort(address: "::1", port: 80) == "[::1]:80")
     }
+
+    @Test("An endpoint that leaves with requests in flight and comes back still has them")
+    func flapping() {
+        let pool = Pool(stalenessThreshold: .seconds(2))
+        let description = EndpointDescription(name: "a", namespace: "n", address: "10.0.0.1", port: 8000)
+        pool.replaceEndpoints([description])
+        let reservation = pool.reserve(pool.snapshot.endpoints[0], tokens: 7)
+        pool.replaceEndpoints([])
+        pool.replaceEndpoints([description])
+        #expect(pool.snapshot.endpoints.map(\.load.reading.requests) == [1])
+        reservation.release()
+        #expect(pool.snapshot.endpoints.map(\.load.reading.requests) == [0])
+    }
 }
 
 @Suite("Scraping's part of the pool")

@@ -15,7 +15,11 @@ private struct Constant: Scorer {
 private struct KeepNamed: Filter {
     let names: Set<String>
 
-    func filter(_ request: SchedulingRequest, _ candidates: Candidates) -> Candidates {
+    func filter(
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        using generator: inout SeededGenerator
+    ) -> Candidates {
         candidates.filtered { names.contains(candidates.endpoint($0).identity.name) }
     }
 }
@@ -24,7 +28,7 @@ private struct KeepNamed: Filter {
 private struct OneByOne: ProfileHandler {
     func next(_ cycle: SchedulingCycle) -> [Int] { cycle.ran.count < cycle.profiles.count ? [cycle.ran.count] : [0] }
 
-    func primary(_ cycle: SchedulingCycle) throws(SchedulingError) -> Int { cycle.profiles.count - 1 }
+    func route(_ cycle: SchedulingCycle) throws(SchedulingError) -> Route { Route(primary: cycle.profiles.count - 1) }
 }
 
 private let everyScorer: [SchedulingProfile.WeightedScorer] = [

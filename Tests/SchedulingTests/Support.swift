@@ -90,3 +90,51 @@ func prompt(_ count: Int, seed: UInt64) -> [UInt64] {
     var generator = SeededGenerator(seed: seed)
     return (0..<count).map { _ in generator.next() }
 }
+
+/// A pool whose endpoints have these labels, and blank pages.
+func makePool(labels: [[String: String]]) -> Pool {
+    let pool = Pool(stalenessThreshold: .seconds(2))
+    pool.replaceEndpoints(
+        labels.enumerated().map { index, labels in
+            EndpointDescription(
+                name: "e\(index)",
+                namespace: "n",
+                address: "10.0.0.\(index)",
+                port: 8000,
+                labels: labels
+            )
+        }
+    )
+    publish(Array(repeating: Page(), count: labels.count), to: pool)
+    return pool
+}
+
+/// The indexes of the endpoints that a filter leaves.
+func kept(
+    _ filter: any Filter,
+    _ candidates: Candidates,
+    _ request: SchedulingRequest = request(),
+    seed: UInt64 = 1
+) -> [Int] {
+    var generator = SeededGenerator(seed: seed)
+    return filter.filter(request, candidates, using: &generator).list.map(\.index)
+}
+
+/// A request with these headers, their names in lower case.
+func request(headers: [String: String], model: String = "m") -> SchedulingRequest {
+    SchedulingRequest(model: model, targetModel: model, header: { headers[$0] })
+}
+
+/// Runs a whole decision with one profile of these filters and scorers, and remembers it.
+@discardableResult
+func decide(
+    _ scheduler: Scheduler,
+    _ candidates: Candidates,
+    _ request: SchedulingRequest,
+    seed: UInt64 = 1
+) throws(SchedulingError) -> SchedulingResult {
+    var generator = SeededGenerator(seed: seed)
+    let result = try scheduler.schedule(request, candidates, using: &generator)
+    scheduler.record(request, result)
+    return result
+}

@@ -6,6 +6,12 @@ extension PluginRegistry {
         "metrics-data-source": { parameters in
             var settings = MetricsSourceSettings()
             settings.scheme = parameters.string("scheme", oneOf: ["http", "https"]) ?? settings.scheme
+            if settings.scheme == "https" {
+                parameters.diagnostics.error(
+                    "scheme \"https\" is not available yet in this version",
+                    at: parameters.position(of: "scheme")
+                )
+            }
             settings.insecureSkipVerify = parameters.bool("insecureSkipVerify") ?? settings.insecureSkipVerify
             if let path = parameters.string("path") {
                 settings.path = path

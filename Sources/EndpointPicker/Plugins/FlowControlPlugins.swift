@@ -1,4 +1,5 @@
 internal import Admission
+internal import Bytes
 internal import Configuration
 internal import Pool
 internal import Scheduling
@@ -56,7 +57,11 @@ extension PluginRegistry {
 struct SaturationFilter: Filter {
     let detector: any SaturationDetector
 
-    func filter(_ request: SchedulingRequest, _ candidates: Candidates) -> Candidates {
+    func filter(
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        using generator: inout SeededGenerator
+    ) -> Candidates {
         // Candidates are fresh already, or none is and all are as good as each other.
         let kept = candidates.filtered { detector.hasRoom(candidates.list[$0], isFresh: true) }
         return kept.isEmpty && detector.failsOpen ? candidates : kept

@@ -5,11 +5,13 @@ extension PluginRegistry {
     static let pickerPlugins: [String: Factory] = [
         "max-score-picker": { parameters in
             .picker(MaxScorePicker(maxNumOfEndpoints: maxNumOfEndpoints(&parameters)))
-        }
-    ]
-
-    static let profileHandlerPlugins: [String: Factory] = [
-        "single-profile-handler": { _ in .profileHandler(SingleProfileHandler(), allowsSeveralProfiles: false) }
+        },
+        "random-picker": { parameters in
+            .picker(RandomPicker(maxNumOfEndpoints: maxNumOfEndpoints(&parameters)))
+        },
+        "weighted-random-picker": { parameters in
+            .picker(WeightedRandomPicker(maxNumOfEndpoints: maxNumOfEndpoints(&parameters)))
+        },
     ]
 
     /// How many endpoints a picker names. The reference takes anything below 1 for 1 and says nothing.

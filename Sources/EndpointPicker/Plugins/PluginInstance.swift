@@ -7,10 +7,19 @@ internal import Scheduling
 enum PluginInstance: Sendable {
     case filter(any Filter)
     case scorer(any Scorer)
+    /// A scorer that leaves candidates out as well.
+    case filterAndScorer(any Filter, any Scorer)
     case prefixCacheScorer(PrefixCacheScorer, PrefixCacheDemand)
     case picker(any Picker)
     case profileHandler(any ProfileHandler, allowsSeveralProfiles: Bool)
+    case decider(any DisaggregationDecider)
     case prefixCache(PrefixCacheSettings)
+    case inFlightLoad(InFlightLoad)
+    case sessionProducer(SessionRegistry)
+    /// Response headers tell which endpoint served.
+    case servedVerifier
+    /// Refers to other instances: made when they are.
+    case needsOthers(@Sendable (PluginLookup) -> PluginInstance)
     case metricsSource(MetricsSourceSettings)
     case metricsExtractor(MetricsExtractorSettings)
     case parser
@@ -28,10 +37,12 @@ enum PluginInstance: Sendable {
     var kind: String {
         switch self {
         case .filter: "a filter"
-        case .scorer, .prefixCacheScorer: "a scorer"
+        case .scorer, .prefixCacheScorer, .filterAndScorer: "a scorer"
         case .picker: "a picker"
         case .profileHandler: "a profile handler"
-        case .prefixCache: "a data producer"
+        case .decider: "a decider"
+        case .prefixCache, .inFlightLoad, .sessionProducer: "a data producer"
+        case .servedVerifier: "a response plugin"
         case .metricsSource: "a data source"
         case .metricsExtractor: "an extractor"
         case .parser: "a parser"
@@ -41,8 +52,48 @@ enum PluginInstance: Sendable {
         case .fairness: "a fairness policy"
         case .usageLimit: "a usage limit policy"
         case .builtIn(let kind): kind
-        case .unusable: "not usable"
+        case .needsOthers, .unusable: "not usable"
         }
+    }
+}
+
+/// The plugins and profiles of a configuration, for those that refer to them.
+struct PluginLookup {
+    let instances: [String: PluginInstance]
+    let configuration: EndpointPickerConfiguration
+    let diagnostics: Diagnostics
+    /// Collects the names of the plugins that are referred to.
+    let use: (String) -> Void
+
+    func hasProfile(_ name: String) -> Bool {
+        configuration.profiles.contains { $0.name == name }
+    }
+
+    /// The instance that a parameter names; nil when there is none, which has then been reported.
+    func instance(_ name: String, at position: SourcePosition) -> PluginInstance? {
+        use(name)
+        if let instance = instances[name] { return instance }
+        let hint = ClosestName.hint(for: name, among: instances.keys.sorted())
+        diagnostics.error("no plugin is named \(quoted(name))\(hint)", at: position)
+        return nil
+    }
+
+    /// Reports a name that no approx-prefix-cache-producer has. The type's own name is that of the one which is added when there is none.
+    func checkPrefixProducer(_ name: String?, at position: SourcePosition) {
+        guard let name else { return }
+        let producers = instances.filter { if case .prefixCache = $0.value { true } else { false } }.keys.sorted()
+        if producers.contains(name) || (producers.isEmpty && name == "approx-prefix-cache-producer") { return }
+        let hint = ClosestName.hint(for: name, among: producers)
+        diagnostics.error("no approx-prefix-cache-producer is named \(quoted(name))\(hint)", at: position)
+    }
+
+    /// Reports a name that no inflight-load-producer has.
+    func checkInFlightProducer(_ name: String?, at position: SourcePosition) {
+        guard let name else { return }
+        let producers = instances.filter { if case .inFlightLoad = $0.value { true } else { false } }.keys.sorted()
+        if producers.contains(name) || (producers.isEmpty && name == "inflight-load-producer") { return }
+        let hint = ClosestName.hint(for: name, among: producers)
+        diagnostics.error("no inflight-load-producer is named \(quoted(name))\(hint)", at: position)
     }
 }
 

@@ -6,8 +6,8 @@ enum PluginRegistry {
     typealias Factory = @Sendable (inout Fields) -> PluginInstance?
 
     private static let factories: [String: Factory] = [
-        scorerPlugins, pickerPlugins, profileHandlerPlugins, producerPlugins, dataLayerPlugins, requestPlugins,
-        flowControlPlugins,
+        filterPlugins, scorerPlugins, sessionPlugins, pickerPlugins, profileHandlerPlugins, deciderPlugins,
+        producerPlugins, dataLayerPlugins, requestPlugins, flowControlPlugins,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 
     /// Every type that this version can make.
@@ -19,11 +19,26 @@ enum PluginRegistry {
             reportUnknown(plugin, diagnostics)
             return .unusable
         }
+        if let advice = deprecatedTypes[plugin.type] {
+            diagnostics.warning(
+                "plugin type \(quoted(plugin.type)) is deprecated: \(advice)",
+                at: plugin.typePosition
+            )
+        }
         var parameters = Fields(plugin.parameters, diagnostics, noun: "parameter", at: plugin.position)
         let instance = factory(&parameters)
         parameters.finish()
         return instance ?? .unusable
     }
+
+    /// Old names, and what to do about them.
+    private static let deprecatedTypes = [
+        "by-label": "use \"label-selector-filter\"",
+        "by-label-selector": "use \"label-selector-filter\"",
+        "pd-profile-handler": "use \"disagg-profile-handler\"",
+        "disagg-headers-handler": "\"disagg-profile-handler\" sets the headers itself",
+        "prefill-header-handler": "\"disagg-profile-handler\" sets the headers itself",
+    ]
 
     private static func reportUnknown(_ plugin: EndpointPickerConfiguration.Plugin, _ diagnostics: Diagnostics) {
         let type = quoted(plugin.type)

@@ -5,10 +5,24 @@ extension PluginRegistry {
     static let producerPlugins: [String: Factory] = [
         "approx-prefix-cache-producer": { parameters in .prefixCache(prefixCacheSettings(&parameters).settings) },
         "inflight-load-producer": { parameters in
-            for name in ["addEstimatedOutputTokens", "outputRatio", "maxEstimatedOutputTokens"] {
-                parameters.unavailable(name)
+            var settings = InFlightLoad()
+            settings.addEstimatedOutputTokens = parameters.bool("addEstimatedOutputTokens") ?? false
+            settings.outputRatio = parameters.number("outputRatio", in: 0...1e6) ?? InFlightLoad.defaultOutputRatio
+            settings.maxEstimatedOutputTokens = parameters.integer("maxEstimatedOutputTokens", in: 0...1 << 40)
+            for name in ["outputRatio", "maxEstimatedOutputTokens"]
+            where !settings.addEstimatedOutputTokens && parameters.node(name) != nil {
+                parameters.diagnostics.warning(
+                    "parameter \(quoted(name)) has no effect without addEstimatedOutputTokens",
+                    at: parameters.keyPosition(of: name)
+                )
             }
-            return .builtIn(kind: "a data producer")
+            warnWithoutEffect("syncCrossReplicaState", &parameters)
+            let producer = parameters.string("prefixMatchInfoProducerName")
+            let position = parameters.position(of: "prefixMatchInfoProducerName")
+            return .needsOthers { [settings] lookup in
+                lookup.checkPrefixProducer(producer, at: position)
+                return .inFlightLoad(settings)
+            }
         },
         "token-producer": { parameters in
             _ = parameters.string("backend", oneOf: ["estimate"])

@@ -30,5 +30,93 @@ extension PluginRegistry {
                 )
             )
         },
+        "load-aware-scorer": { parameters in
+            let threshold = parameters.integer("threshold", in: 1...Int(Int32.max))
+            return .scorer(LoadAwareScorer(threshold: threshold ?? LoadAwareScorer.defaultThreshold))
+        },
+        "active-request-scorer": { parameters in
+            let idle = parameters.integer("idleThreshold", in: 0...Int(Int32.max)) ?? 0
+            let busy = parameters.number("maxBusyScore", in: 0...1) ?? 1
+            warnWithoutEffect("requestTimeout", &parameters)
+            let producer = parameters.string("inFlightLoadProducerName")
+            let position = parameters.position(of: "inFlightLoadProducerName")
+            return .needsOthers { lookup in
+                lookup.checkInFlightProducer(producer, at: position)
+                return .scorer(ActiveRequestScorer(idleThreshold: idle, maxBusyScore: Float(busy)))
+            }
+        },
+        "no-hit-lru-scorer": { parameters in
+            let size = parameters.integer("lruSize", in: 1...1 << 20) ?? NoHitLRUScorer.defaultSize
+            warnWithoutEffect("prefixPluginType", &parameters)
+            warnWithoutEffect("prefixPluginName", &parameters)
+            let producer = parameters.string("prefixMatchInfoProducerName")
+            let position = parameters.position(of: "prefixMatchInfoProducerName")
+            let scorer = NoHitLRUScorer(lruSize: size)
+            return .needsOthers { lookup in
+                lookup.checkPrefixProducer(producer, at: position)
+                return .scorer(scorer)
+            }
+        },
+        "context-length-aware": { parameters in
+            let policy = ContextLengthAware(
+                label: parameters.nonEmptyString("label") ?? ContextLengthAware.defaultLabel,
+                enableFiltering: parameters.bool("enableFiltering") ?? false
+            )
+            return policy.enableFiltering ? .filterAndScorer(policy, policy) : .scorer(policy)
+        },
+        "header-label-affinity-scorer": { parameters in
+            let header = parameters.nonEmptyString("headerName")
+            let label = parameters.nonEmptyString("labelKey")
+            parameters.reportMissing("headerName")
+            parameters.reportMissing("labelKey")
+            guard let header, let label else { return nil }
+            return .scorer(HeaderLabelAffinityScorer(headerName: header, labelKey: label))
+        },
+        "endpoint-attribute-scorer": { endpointAttributeScorer(&$0).map { .scorer($0) } },
+        "topology-affinity-scorer": { parameters in
+            .scorer(TopologyAffinityScorer(peerHeader: topologyPeerHeader(&parameters)))
+        },
     ]
+
+    private static func endpointAttributeScorer(_ parameters: inout Fields) -> EndpointAttributeScorer? {
+        let attribute = endpointAttribute("attributeKey", &parameters)
+        let algorithm = parameters.mapping("algorithm")
+        parameters.reportMissing("algorithm")
+        guard var algorithm else { return nil }
+        let type = algorithm.string("type", oneOf: ["linear_lower_is_better", "linear_higher_is_better"])
+        algorithm.reportMissing("type")
+        var range: ClosedRange<Double>?
+        var isComplete = true
+        if var normalization = algorithm.mapping("normalization") {
+            if var fixed = normalization.mapping("fixedRange") {
+                let lower = fixed.number("min", in: -1e15...1e15) ?? 0
+                let upper = fixed.number("max", in: -1e15...1e15) ?? 0
+                fixed.finish()
+                if lower < upper {
+                    range = lower...upper
+                } else {
+                    fixed.diagnostics.error("key \"min\" must be less than \"max\"", at: fixed.position)
+                    isComplete = false
+                }
+            }
+            // An empty mapping chooses it, so null, which reads as absent, need not.
+            if let adaptive = normalization.mapping("adaptiveRange") {
+                adaptive.finish()
+                if range != nil {
+                    normalization.diagnostics.error(
+                        "only one of \"fixedRange\" and \"adaptiveRange\" may be given",
+                        at: normalization.keyPosition(of: "adaptiveRange")
+                    )
+                }
+            }
+            normalization.finish()
+        }
+        algorithm.finish()
+        guard let attribute, let type, isComplete else { return nil }
+        return EndpointAttributeScorer(
+            attribute: attribute,
+            lowerIsBetter: type == "linear_lower_is_better",
+            fixedRange: range
+        )
+    }
 }

@@ -1,6 +1,7 @@
 internal import Configuration
 internal import Discovery
 internal import Inference
+internal import Scheduling
 
 /// What is wired beside the scheduler.
 extension SetupAssembler {
@@ -94,6 +95,41 @@ extension SetupAssembler {
     }
 
     // MARK: Requests
+
+    /// What the plugins beside the profiles, and those in them, want of every request.
+    mutating func policies(_ profiles: [SchedulingProfile]) -> RequestPolicies {
+        var policies = RequestPolicies()
+        // A plugin in several profiles learns of a decision once.
+        var inProfiles: [String: any CandidatePolicy] = [:]
+        for profile in profiles {
+            for filter in profile.filters { inProfiles[filter.name] = filter.filter }
+            for scorer in profile.scorers { inProfiles[scorer.name] = scorer.scorer }
+        }
+        for name in inProfiles.keys.sorted() {
+            if let observer = inProfiles[name]?.observer { policies.observers.append(observer) }
+            guard let token = inProfiles[name]?.sessionToken else { continue }
+            if !policies.sessionTokens.contains(where: { $0.header == token.header }) {
+                policies.sessionTokens.append(token)
+            }
+        }
+        var hasInFlightLoad = false
+        for plugin in configuration.plugins {
+            switch instances[plugin.name] {
+            case .inFlightLoad(let settings):
+                used.insert(plugin.name)
+                if hasInFlightLoad {
+                    diagnostics.error("only one inflight-load-producer is allowed", at: plugin.position)
+                }
+                hasInFlightLoad = true
+                policies.inFlightLoad = settings
+            case .servedVerifier:
+                used.insert(plugin.name)
+                policies.reportsServedEndpoint = true
+            default: continue
+            }
+        }
+        return policies
+    }
 
     mutating func parsers() -> [String] {
         var parsers: [String] = []

@@ -20,21 +20,49 @@ struct SetupAssembler {
         for plugin in configuration.plugins {
             instances[plugin.name] = PluginRegistry.make(plugin, diagnostics)
         }
+        resolve()
         let profiles = profiles()
+        let handler = handler(profiles.count)
         let metrics = metrics()
         let setup = SchedulingSetup(
             scheduler: Scheduler(
                 profiles: profiles,
-                handler: handler(profiles.count),
-                prefixCache: prefixCache()
+                handler: handler,
+                prefixCache: prefixCache(for: profiles, handler),
+                policies: policies(profiles)
             ),
             metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
             admission: admission(readsMetrics: metrics != nil)
         )
+        if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {
+            let position = configuration.parsers.first?.position ?? .start
+            diagnostics.warning(
+                "with a passthrough-parser bodies are not checked: clients may send members such as kv_transfer_params",
+                at: position
+            )
+        }
         reportUnused()
         return setup
+    }
+
+    /// Makes the instances that refer to others: the profile handlers last, since their deciders may be among them.
+    private mutating func resolve() {
+        var referred: Set<String> = []
+        for isHandler in [false, true] {
+            for plugin in configuration.plugins where plugin.type.hasSuffix("profile-handler") == isHandler {
+                guard case .needsOthers(let make)? = instances[plugin.name] else { continue }
+                let lookup = PluginLookup(
+                    instances: instances,
+                    configuration: configuration,
+                    diagnostics: diagnostics,
+                    use: { referred.insert($0) }
+                )
+                instances[plugin.name] = make(lookup)
+            }
+        }
+        used.formUnion(referred)
     }
 
     // MARK: Profiles
@@ -52,7 +80,7 @@ struct SetupAssembler {
     private func profileOfEverything() -> EndpointPickerConfiguration.Profile {
         let plugins = configuration.plugins.filter { plugin in
             switch instances[plugin.name] {
-            case .filter, .scorer, .prefixCacheScorer, .picker: true
+            case .filter, .scorer, .filterAndScorer, .prefixCacheScorer, .picker: true
             default: false
             }
         }
@@ -87,6 +115,9 @@ struct SetupAssembler {
                 )
                 warnOfWeight(plugin, "a filter")
             case .scorer(let scorer):
+                scorers.append(weighted(plugin, scorer, scorers))
+            case .filterAndScorer(let filter, let scorer):
+                filters.append(SchedulingProfile.NamedFilter(name: name, filter: filter))
                 scorers.append(weighted(plugin, scorer, scorers))
             case .prefixCacheScorer(let scorer, _):
                 scorers.append(weighted(plugin, scorer, scorers))
@@ -169,8 +200,11 @@ struct SetupAssembler {
 
     // MARK: Prefix cache
 
-    /// The producer that is configured, or the one that a prefix-cache-scorer asks for; nil when nobody needs it.
-    private mutating func prefixCache() -> ApproximatePrefixCache? {
+    /// The producer that is configured, or the one that a prefix-cache-scorer asks for, or one for others who need it; nil when nobody does.
+    private mutating func prefixCache(
+        for profiles: [SchedulingProfile],
+        _ handler: any ProfileHandler
+    ) -> ApproximatePrefixCache? {
         var producers: [(name: String, settings: PrefixCacheSettings)] = []
         for plugin in configuration.plugins {
             guard case .prefixCache(let settings)? = instances[plugin.name] else { continue }
@@ -202,6 +236,13 @@ struct SetupAssembler {
                 )
             }
             settings = settings ?? demand.settings
+        }
+        let isRead = profiles.contains { profile in
+            profile.filters.contains { $0.filter.readsPrefixMatches }
+                || profile.scorers.contains { $0.scorer.readsPrefixMatches }
+        }
+        if settings == nil, handler.traits.readsPrefixMatches || isRead {
+            settings = PrefixCacheSettings()
         }
         return settings.map { ApproximatePrefixCache(settings: $0, index: prefixIndex) }
     }

@@ -6,8 +6,8 @@ package struct SingleProfileHandler: ProfileHandler {
         cycle.ran.isEmpty ? [0] : []
     }
 
-    package func primary(_ cycle: SchedulingCycle) throws(SchedulingError) -> Int {
-        guard cycle.results.first.flatMap({ $0 }) != nil else { throw .noEndpoints }
-        return 0
+    package func route(_ cycle: SchedulingCycle) throws(SchedulingError) -> Route {
+        guard cycle.result(0) != nil else { throw .noEndpoints }
+        return Route(primary: 0)
     }
 }

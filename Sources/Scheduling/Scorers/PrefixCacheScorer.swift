@@ -17,6 +17,8 @@ package struct PrefixCacheScorer: Scorer {
         self.matchLengthScaleTokens = max(1, matchLengthScaleTokens)
     }
 
+    package var readsPrefixMatches: Bool { true }
+
     package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
         guard let matches = request.prefixMatches, matches.totalBlocks > 0 else { return }
         let total = Float(matches.totalBlocks)

@@ -96,6 +96,7 @@ package final class MetricFamily<Labels: MetricLabels, Child: Instrument>: Senda
         var samples: [(labels: [UInt8], reading: Child.Reading)] = []
         for entry in sorted {
             let reading = entry.child.read()
+            if !entry.texts[exposure].isEmpty, Child.isSilent(reading) { continue }
             if let last = samples.last, last.labels == entry.texts[exposure] {
                 samples[samples.count - 1].reading = Child.merged(last.reading, reading)
             } else {

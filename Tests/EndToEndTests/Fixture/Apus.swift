@@ -11,12 +11,16 @@ final class Apus: Sendable {
     /// What every test passes unless it says otherwise.
     static let standardArguments = [
         "--bind-address=127.0.0.1", "--grpc-port=0", "--grpc-health-port=0", "--metrics-port=0",
-        "--secure-serving=false", "--log-format=json",
+        "--secure-serving=false", "--log-format=json", "--drain-timeout=1s",
     ]
 
     /// Starts `apus` and returns once it listens.
-    init(_ arguments: [String]) async throws {
-        process = try ChildProcess(Products.executable("apus"), Self.standardArguments + arguments)
+    init(_ arguments: [String], environment: [String: String] = [:]) async throws {
+        process = try ChildProcess(
+            Products.executable("apus"),
+            Self.standardArguments + arguments,
+            environment: environment
+        )
         externalProcessorPort = try await Self.port(in: process.waitForLine(containing: "ext_proc listening on "))
         healthPort = try await Self.port(in: process.waitForLine(containing: "gRPC health listening on "))
         metricsPort = try await Self.port(in: process.waitForLine(containing: "metrics listening on "))

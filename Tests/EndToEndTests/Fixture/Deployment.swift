@@ -19,6 +19,8 @@ final class Deployment: Sendable {
         var killable = false
         var simulator: [String] = []
         var apus: [String] = []
+        /// Added to the environment of Apus.
+        var environment: [String: String] = [:]
         /// Makes the rest of the arguments from the ports of the servers and a directory for files.
         var endpoints: @Sendable ([Int], TemporaryDirectory) throws -> [String] = { ports, _ in
             ["--endpoints=" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")]
@@ -48,7 +50,7 @@ final class Deployment: Sendable {
         directory = try TemporaryDirectory()
         let ports = servers.map(\.port)
         let secure = plan.isSecure ? ["--secure-serving"] : []
-        apus = try await Apus(plan.endpoints(ports, directory) + secure + plan.apus)
+        apus = try await Apus(plan.endpoints(ports, directory) + secure + plan.apus, environment: plan.environment)
         let configuration: EnvoyProcess.Configuration =
             switch plan.gateway {
             case .originalDestination where plan.isSecure:

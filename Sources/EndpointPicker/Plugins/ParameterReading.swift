@@ -1,0 +1,37 @@
+internal import Configuration
+internal import Scheduling
+
+/// Parameters that several plugin types have.
+extension PluginRegistry {
+    /// A number of endpoints, by name.
+    static func endpointAttribute(_ key: String, _ parameters: inout Fields) -> EndpointAttribute? {
+        let names = EndpointAttribute.allCases.map(\.rawValue)
+        parameters.reportMissing(key)
+        return parameters.string(key, oneOf: names).flatMap { EndpointAttribute(rawValue: $0) }
+    }
+
+    /// The header that tells of an endpoint which another picker picked.
+    static func topologyPeerHeader(_ parameters: inout Fields) -> String? {
+        warnWithoutEffect("topologyProducerName", &parameters, "places are read from the endpoints' labels")
+        return parameters.nonEmptyString("peerTopologyHeader")
+    }
+
+    /// Accepts a parameter that means nothing here, and says so.
+    static func warnWithoutEffect(_ key: String, _ parameters: inout Fields, _ reason: String = "") {
+        guard parameters.node(key) != nil else { return }
+        parameters.diagnostics.warning(
+            "parameter \(quoted(key)) has no effect" + (reason.isEmpty ? "" : ": \(reason)"),
+            at: parameters.keyPosition(of: key)
+        )
+    }
+}
+
+extension Fields {
+    /// A text with something in it; an empty one is an error.
+    mutating func nonEmptyString(_ key: String) -> String? {
+        guard let text = string(key) else { return nil }
+        if !text.isEmpty { return text }
+        diagnostics.error("parameter \(quoted(key)) must not be empty", at: position(of: key))
+        return nil
+    }
+}

@@ -1,0 +1,82 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// An OTLP collector that keeps the spans it gets.
+private final class Collector: Sendable {
+    let server: RawServer
+    private let bodies: AsyncStream<String>
+
+    init() throws {
+        let (bodies, continuation) = AsyncStream.makeStream(of: String.self)
+        self.bodies = bodies
+        server = try RawServer { connection in
+            while let request = try await connection.request() {
+                if request.head.hasPrefix("POST /v1/traces ") { continuation.yield(request.body) }
+                try await connection.respond(body: "{}")
+            }
+        }
+    }
+
+    /// Waits for a span of a request.
+    func spans(of requestID: String, count: Int) async throws -> [JSON] {
+        var all: [JSON] = []
+        for await body in bodies {
+            all += try JSON(text: body)["resourceSpans"][0]["scopeSpans"][0]["spans"].array
+            let root = all.first { span in
+                span["attributes"].array.contains { $0["value"]["stringValue"].string == requestID }
+            }
+            let found = all.filter { $0["traceId"].string == root?["traceId"].string }
+            if root != nil, found.count >= count { return found }
+        }
+        throw TestFailure("the collector has ended")
+    }
+}
+
+@Suite("Traces", .serialized, .showsLogs)
+struct TracingTests {
+    @Test("A client's trace goes on through Apus to the model server, and its spans reach the collector")
+    func joined() async throws {
+        let collector = try Collector()
+        var plan = Deployment.Plan(servers: 1)
+        plan.environment = ["OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:\(collector.server.port)"]
+        try await withDeployment(plan) { deployment in
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            let (id, response) = try await deployment.send(Ask.completion(headers: [("traceparent", parent)]))
+            #expect(response.status == 200)
+            let spans = try await collector.spans(of: id, count: 2)
+            let request = try #require(spans.first { $0["name"].string == "gateway.request" })
+            #expect(request["traceId"].string == "0af7651916cd43dd8448eb211c80319c")
+            #expect(request["parentSpanId"].string == "b7ad6b7169203331")
+            let span = try #require(request["spanId"].string)
+            let arrived = try await deployment.arrival(id).request.header("traceparent")
+            #expect(arrived == ["00-0af7651916cd43dd8448eb211c80319c-\(span)-01"])
+        }
+    }
+
+    @Test("Without an exporter a client's traceparent passes unchanged")
+    func untouched() async throws {
+        try await withDeployment(.init(servers: 1)) { deployment in
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            let (id, _) = try await deployment.send(Ask.completion(headers: [("traceparent", parent)]))
+            #expect(try await deployment.arrival(id).request.header("traceparent") == [parent])
+        }
+    }
+
+    @Test("A collector that is not there harms no request, and the last spans are sent at the end")
+    func unreachable() async throws {
+        // Free again when the socket is gone.
+        let port = try Socket.listen().port
+        var plan = Deployment.Plan(servers: 1)
+        plan.environment = [
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:\(port)", "OTEL_TRACES_SAMPLER": "always_on",
+        ]
+        try await withDeployment(plan) { deployment in
+            for _ in 0..<5 { #expect(try await deployment.send(Ask.completion()).response.status == 200) }
+            _ = try await deployment.apus.process.waitForLine(containing: "traces cannot be exported")
+            try await eventually("dropped spans are counted") {
+                try await deployment.apus.metric("apus_trace_dropped_spans") ?? 0 >= 2
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+import Bytes
+import Configuration
+import EndpointPicker
+import Pool
+import Scheduling
+import TestSupport
+import Testing
+
+/// llm-d-router's sample for prefill and decode.
+private let prefillAndDecode = """
+    plugins:
+    - type: approx-prefix-cache-producer
+      parameters: {maxPrefixTokensToMatch: 4096, lruCapacityPerServer: 31250}
+    - type: prefix-cache-scorer
+    - type: queue-scorer
+    - type: prefill-filter
+    - type: decode-filter
+    - type: max-score-picker
+    - type: disagg-profile-handler
+      parameters: {deciders: {prefill: prefix-based-pd-decider}}
+    - type: prefix-based-pd-decider
+      parameters: {nonCachedTokens: 16}
+    schedulingProfiles:
+    - name: prefill
+      plugins:
+      - pluginRef: prefill-filter
+      - pluginRef: max-score-picker
+      - {pluginRef: prefix-cache-scorer, weight: 2}
+      - {pluginRef: queue-scorer, weight: 1}
+    - name: decode
+      plugins:
+      - pluginRef: decode-filter
+      - pluginRef: max-score-picker
+      - {pluginRef: prefix-cache-scorer, weight: 2}
+      - {pluginRef: queue-scorer, weight: 1}
+    """
+
+private let chat = "/v1/chat/completions"
+
+private func frames(
+    _ body: String,
+    path: String = "/v1/completions",
+    _ headers: [(String, String)] = []
+) -> [EnvoyFrame] {
+    [
+        .requestHeaders([(":path", path), ("x-request-id", "r")] + headers),
+        .requestBody(body, endOfStream: true),
+    ]
+}
+
+private func prompt(_ text: String) -> String { #"{"model":"m","prompt":"\#(text)"}"# }
+
+/// The value of a header that a reply sets; nil when it does not.
+private func header(_ name: String, of reply: EnvoyReply?) -> String? {
+    reply?.set.first { $0.hasPrefix(name + ": ") }.map { String($0.dropFirst(name.count + 2)) }
+}
+
+private let prefiller = "x-prefiller-host-port"
+private let encoders = "x-encoder-hosts-ports"
+private let destination = "x-gateway-destination-endpoint"
+
+@Suite("Prefill and decode on endpoints of their own, through a real gRPC server")
+struct DisaggregationTests {
+    private let pods = [Pod(0, 0, 0.1).role("decode"), Pod(1, 0, 0.1).role("prefill"), Pod(2, 9, 0.1).role("prefill")]
+    private let long = String(repeating: "word ", count: 200)
+
+    @Test("A long prompt goes to the decode endpoint, with the best prefill endpoint in the sidecar's header")
+    func disaggregated() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let replies = try await picker.exchange(frames(prompt(long)), replies: 2)
+            #expect(header(destination, of: replies.first) == "192.168.1.1:8000")
+            #expect(header(prefiller, of: replies.first) == "192.168.1.2:8000")
+            #expect(replies.first?.removed == [])
+            #expect(replies.last?.body == .streamed(Array(prompt(long).utf8), endOfStream: true))
+        }
+    }
+
+    @Test("A short prompt, and one that the decode endpoint holds, stay on it; a client's own header is taken off")
+    func decodeOnly() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let forged = [("X-Prefiller-Host-Port", "10.9.9.9:1"), ("x-encoder-hosts-ports", "10.9.9.9:2")]
+            let short = try await picker.exchange(frames(prompt("hello"), forged), replies: 2)
+            #expect(header(destination, of: short.first) == "192.168.1.1:8000")
+            #expect(header(prefiller, of: short.first) == nil)
+            #expect(short.first?.removed.map { $0.lowercased() }.sorted() == [encoders, prefiller])
+
+            let first = try await picker.exchange(frames(prompt(long)), replies: 2)
+            #expect(header(prefiller, of: first.first) != nil)
+            // 768 bytes are 3 whole blocks of 64 tokens: of 250 tokens 58 are still to be computed, of 192 none.
+            let held = String(long.prefix(768))
+            let again = try await picker.exchange(frames(prompt(held)), replies: 2)
+            #expect(header(prefiller, of: again.first) == nil)
+        }
+    }
+
+    @Test("What the picker sets overwrites what the client sent, and is not removed")
+    func overwritten() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let forged = [("x-prefiller-host-port", "10.9.9.9:1"), ("x-prefiller-url", "http://10.9.9.9")]
+            let replies = try await picker.exchange(frames(prompt(long), forged), replies: 2)
+            #expect(header(prefiller, of: replies.first) == "192.168.1.2:8000")
+            #expect(replies.first?.removed == ["x-prefiller-url"])
+        }
+    }
+
+    @Test("Without a prefill endpoint a prompt that wants one gets 503; others are served")
+    func noPrefill() async throws {
+        try await withPicker([Pod(0, 0, 0.1).role("decode")], scheduler: scheduler(prefillAndDecode)) { picker in
+            let refused = try await picker.exchange(frames(prompt(long)), replies: 1)
+            #expect(
+                refused == [
+                    immediate(
+                        503,
+                        "inference error: ServiceUnavailable - failed to find target endpoint: "
+                            + "failed to find available prefill workers",
+                        reason: "rejected-no-endpoints"
+                    )
+                ]
+            )
+            let served = try await picker.exchange(frames(prompt("hello")), replies: 2)
+            #expect(header(destination, of: served.first) == "192.168.1.1:8000")
+        }
+    }
+
+    @Test("A request without a body is never disaggregated")
+    func withoutBody() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let replies = try await picker.exchange(
+                [.requestHeaders([(":path", "/v1/models")], endOfStream: true)],
+                replies: 1
+            )
+            #expect(header(destination, of: replies.first) == "192.168.1.1:8000")
+            #expect(header(prefiller, of: replies.first) == nil)
+        }
+    }
+
+    @Test("The prompt's tokens are in flight at both endpoints; the prefill's end when the response begins")
+    func reservations() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let loads = { picker.pool.snapshot.endpoints.map { [$0.load.reading.requests, $0.load.reading.tokens] } }
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            for frame in frames(prompt(long)) { await stream.send(frame.bytes) }
+            _ = try await stream.replies(2)
+            #expect(loads() == [[1, 250], [1, 250], [0, 0]])
+            await stream.send(
+                EnvoyFrame.responseHeaders([(":status", "200"), ("content-type", "text/event-stream")]).bytes
+            )
+            _ = try await stream.replies(1)
+            #expect(loads() == [[1, 250], [0, 0], [0, 0]])
+            await stream.send(EnvoyFrame.responseBody("data: {}\n\n").bytes)
+            _ = try await stream.replies(1)
+            // The prompt has been computed; the request goes on.
+            #expect(loads() == [[1, 0], [0, 0], [0, 0]])
+            await stream.send(EnvoyFrame.responseBody("data: [DONE]\n\n", endOfStream: true).bytes)
+            _ = try await stream.replies(1)
+            #expect(loads() == [[0, 0], [0, 0], [0, 0]])
+            await stream.halfClose()
+            _ = await stream.status()
+        }
+    }
+
+    @Test("A client that hangs up gives everything back")
+    func cancelled() async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            _ = try await picker.exchange(frames(prompt(long)), replies: 2)
+            #expect(picker.inFlight == [0, 0, 0])
+        }
+    }
+
+    @Test("Twenty prompts at once spread over equal prefill endpoints")
+    func spread() async throws {
+        let pods = [Pod(0, 0, 0.1).role("decode")] + (1...4).map { Pod($0, 0, 0.1).role("prefill") }
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            var streams: [GRPCClientCall] = []
+            var counts: [String: Int] = [:]
+            for index in 0..<20 {
+                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(30))
+                streams.append(stream)
+                for frame in frames(prompt("\(index) " + long)) { await stream.send(frame.bytes) }
+                counts[header(prefiller, of: try await stream.replies(2).first) ?? "none", default: 0] += 1
+            }
+            #expect(counts.count == 4 && counts.values.allSatisfy { $0 == 5 }, "\(counts)")
+            for stream in streams {
+                await stream.halfClose()
+                _ = await stream.status()
+            }
+        }
+    }
+
+    @Test(
+        "Members that endpoints tell each other by are refused from clients",
+        arguments: [
+            "kv_transfer_params", "ec_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room",
+            "disaggregated_params",
+        ]
+    )
+    func forgedMembers(name: String) async throws {
+        let body = #"{"model":"m","prompt":"hi","\#(name)":null}"#
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let replies = try await picker.exchange(frames(body), replies: 1)
+            #expect(
+                replies == [
+                    immediate(400, #"inference error: BadRequest - member "\#(name)" may not be sent by clients"#)
+                ]
+            )
+        }
+        // Where nothing is disaggregated they mean nothing.
+        try await withPicker([Pod(0, 0, 0.1)]) { picker in
+            let replies = try await picker.exchange(frames(body), replies: 2)
+            #expect(header(destination, of: replies.first) == "192.168.1.1:8000")
+        }
+    }
+
+    @Test("Images are encoded on the encode endpoints, all of which the header names")
+    func encode() async throws {
+        let configuration = """
+            plugins:
+            - type: encode-filter
+            - type: decode-filter
+            - type: queue-scorer
+            - {type: max-score-picker, parameters: {maxNumOfEndpoints: 2}}
+            - type: always-disagg-multimodal-decider
+            - type: disagg-profile-handler
+              parameters: {deciders: {encode: always-disagg-multimodal-decider}}
+            schedulingProfiles:
+            - {name: encode, plugins: [{pluginRef: encode-filter}, {pluginRef: queue-scorer}, {pluginRef: max-score-picker}]}
+            - {name: decode, plugins: [{pluginRef: decode-filter}, {pluginRef: queue-scorer}]}
+            """
+        let pods = [Pod(0, 0, 0.1).role("decode"), Pod(1, 5, 0.1).role("encode"), Pod(2, 0, 0.1).role("encode")]
+        let image = #"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:x"}}]}"#
+        let text = #"{"role":"user","content":"{\"type\":\"image_url\"}"}"#
+        try await withPicker(pods, scheduler: scheduler(configuration)) { picker in
+            let seen = try await picker.exchange(
+                frames(#"{"model":"m","messages":[\#(image)]}"#, path: chat),
+                replies: 2
+            )
+            #expect(header(encoders, of: seen.first) == "192.168.1.3:8000,192.168.1.2:8000")
+            #expect(header(destination, of: seen.first) == "192.168.1.1:8000")
+            let read = try await picker.exchange(
+                frames(#"{"model":"m","messages":[\#(text)]}"#, path: chat),
+                replies: 2
+            )
+            #expect(header(encoders, of: read.first) == nil)
+        }
+    }
+
+    @Test("Data parallel: the request goes to the primary port, the header names the rank")
+    func dataParallel() async throws {
+        let configuration = """
+            plugins:
+            - type: queue-scorer
+            - {type: data-parallel-profile-handler, parameters: {primaryPort: 9000}}
+            """
+        try await withPicker([Pod(0, 3, 0.1), Pod(1, 0, 0.1)], scheduler: scheduler(configuration)) { picker in
+            let replies = try await picker.exchange(frames(prompt("hi")), replies: 2)
+            #expect(header(destination, of: replies.first) == "192.168.1.2:9000")
+            #expect(header("x-data-parallel-host-port", of: replies.first) == "192.168.1.2:8000")
+        }
+    }
+}

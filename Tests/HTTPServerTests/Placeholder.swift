@@ -1,1 +1,0 @@
-// Placeholder; the target's files replace it.
