@@ -10,6 +10,8 @@ package import Telemetry
 package final class Director: Sendable {
     package let pool: Pool
     package let telemetry: Telemetry
+    /// Nil lets everything in.
+    package let admission: DirectorAdmission?
     /// What the configuration decides; a reload replaces it as a whole.
     private let policy: Lock<Policy>
     private let seed: UInt64
@@ -23,10 +25,12 @@ package final class Director: Sendable {
         scheduler: Scheduler,
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
+        admission: DirectorAdmission? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.telemetry = telemetry
+        self.admission = admission
         policy = Lock(Policy(scheduler: scheduler, settings: settings))
         self.seed = seed
     }
@@ -72,17 +76,13 @@ package final class Director: Sendable {
         record: RequestRecord,
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
-        let request = inquiry.request
-        record.model = request?.model ?? ""
-        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
-        record.isStreaming = request?.inference?.stream ?? false
-
+        describe(inquiry, in: record)
         let policy = policy.withLock { $0 }
         let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
-        if let inference = request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
@@ -134,6 +134,13 @@ package final class Director: Sendable {
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
             return decision
         }
+    }
+
+    func describe(_ inquiry: Inquiry, in record: RequestRecord) {
+        let request = inquiry.request
+        record.model = request?.model ?? ""
+        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
+        record.isStreaming = request?.inference?.stream ?? false
     }
 
     private func schedulingRequest(

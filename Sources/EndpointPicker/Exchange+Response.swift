@@ -7,6 +7,7 @@ internal import Telemetry
 // The response's way: headers, body, trailers; its usage read as it goes by.
 extension Exchange {
     func answerResponseHeaders(_ frame: borrowing Frame, isLast: Bool) async throws {
+        callBackPlace = nil
         let response = frame.headers()
         record.responseHeadersAt = MonotonicTime.now().nanoseconds
         record.status = (response[":status"] ?? response["status"]).flatMap { Int($0) } ?? 0
@@ -128,6 +129,7 @@ extension Exchange {
             )
         }
         reservation = nil
+        callBackPlace = nil
         director.telemetry.finish(record, .complete)
     }
 }

@@ -1,3 +1,4 @@
+package import Admission
 package import Configuration
 package import Discovery
 package import Scheduling
@@ -11,6 +12,8 @@ package struct SchedulingSetup: Sendable {
     package var discovery: FileDiscoverySettings?
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
+    /// How requests are let in.
+    package var admission: AdmissionSettings
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()
