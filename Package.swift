@@ -71,6 +71,7 @@ let package = Package(
         // The decision
         library("Pool", ["Bytes"]),
         library("Scheduling", ["Pool", "Inference", "Bytes"]),
+        library("Admission", ["Pool", "Bytes"]),
 
         // What the decision knows
         library("SubRequests", ["CCurl", "Bytes"]),
@@ -85,7 +86,8 @@ let package = Package(
         library(
             "EndpointPicker",
             [
-                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry",
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
+                "Telemetry",
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
@@ -94,21 +96,22 @@ let package = Package(
         executable(
             "apus",
             [
-                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "SubRequests", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "SubRequests", "Scraping",
+                "Discovery", "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
 
         // Tests
-        library("TestSupport", ["Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
+        library("TestSupport", ["Admission", "Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
         tests("RPC", ["CGRPC", "Certificates"]),
         tests("ExtProc", ["Bytes"]),
         tests("Inference", ["Bytes"]),
         tests("Pool", ["Bytes"]),
         tests("Scheduling", ["Pool", "Inference", "Bytes"]),
+        tests("Admission", ["Pool", "Bytes"]),
         tests("SubRequests", ["Bytes"]),
         tests("Scraping", ["Pool", "SubRequests", "Bytes"], resources: [.copy("Fixtures")]),
         tests("Discovery", ["Pool", "Configuration"]),
@@ -120,7 +123,10 @@ let package = Package(
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
-            ["Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Discovery", "Configuration", "Telemetry", "RPC"]
+            [
+                "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
+                "Telemetry", "RPC",
+            ]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),
     ],

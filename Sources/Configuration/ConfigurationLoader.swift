@@ -48,7 +48,15 @@ struct ConfigurationReader {
         readSaturationDetector(&configuration, names)
         readParsers(&configuration, names)
         configuration.dataLayer = dataLayer(names)
-        readFlowControl(configuration)
+        if var section = fields.mapping("flowControl") {
+            configuration.flowControl = flowControl(&section, &configuration, names)
+            if !configuration.isEnabled("flowControl") {
+                diagnostics.warning(
+                    "flowControl has no effect without the feature gate \"flowControl\"",
+                    at: fields.keyPosition(of: "flowControl")
+                )
+            }
+        }
         fields.unavailable("orchestration")
         readResponseProcessing(&configuration)
         fields.finish()
@@ -138,17 +146,6 @@ struct ConfigurationReader {
         guard var handler = fields.mapping("requestHandler") else { return }
         configuration.parsers += handler.list("parsers", limit: Self.listLimit).compactMap { reference(in: $0, names) }
         handler.finish()
-    }
-
-    private mutating func readFlowControl(_ configuration: EndpointPickerConfiguration) {
-        for gate in configuration.featureGates where gate.name == "flowControl" && gate.isEnabled {
-            diagnostics.error("flow control is not available yet in this version", at: gate.position)
-        }
-        guard fields.node("flowControl") != nil else { return }
-        diagnostics.warning(
-            "flowControl has no effect: flow control is not available yet in this version",
-            at: fields.keyPosition(of: "flowControl")
-        )
     }
 
     // MARK: Data layer

@@ -89,6 +89,32 @@ package struct EndpointPickerConfiguration: Sendable {
         case headers
     }
 
+    /// How requests wait; counts only with the gate `flowControl`. Nil members are not in the file.
+    package struct FlowControl: Sendable {
+        package struct Band: Sendable {
+            package var priority = 0
+            package var maxRequests: Int?
+            /// Bytes.
+            package var maxBytes: Int?
+            package var fairnessPolicy: Reference?
+            package var orderingPolicy: Reference?
+        }
+
+        /// 0 is no limit.
+        package var maxRequests: Int?
+        /// Bytes; 0 is no limit.
+        package var maxBytes: Int?
+        /// Zero is as long as the client waits.
+        package var defaultRequestTTL: Duration?
+        package var noEndpointRequestTTL: Duration?
+        package var defaultPriorityBand: Band?
+        package var defaultNegativePriorityBand: Band?
+        package var priorityBands: [Band] = []
+        package var usageLimitPolicy: Reference?
+        package var enablesEviction = false
+        package var evictionPosition = SourcePosition.start
+    }
+
     package struct FeatureGate: Sendable {
         package var name: String
         package var isEnabled: Bool
@@ -101,6 +127,8 @@ package struct EndpointPickerConfiguration: Sendable {
     package var plugins: [Plugin] = []
     package var profiles: [Profile] = []
     package var saturationDetector: Reference?
+    /// Nil when the file does not speak of it.
+    package var flowControl: FlowControl?
     package var parsers: [Reference] = []
     package var responseProcessing = ResponseProcessing.full
     /// Nil when the file does not speak of it.
@@ -108,6 +136,11 @@ package struct EndpointPickerConfiguration: Sendable {
 
     package init(file: String) {
         self.file = file
+    }
+
+    /// Whether a gate is on; where it is named more than once, the last counts.
+    package func isEnabled(_ gate: String) -> Bool {
+        featureGates.last { $0.name == gate }?.isEnabled ?? false
     }
 
     /// What counts when no configuration is given: queue-scorer 2, kv-cache-utilization-scorer 2, prefix-cache-scorer 3.

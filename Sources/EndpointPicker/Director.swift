@@ -11,6 +11,8 @@ package import Telemetry
 package final class Director: Sendable {
     package let pool: Pool
     package let telemetry: Telemetry
+    /// Nil lets everything in.
+    package let admission: DirectorAdmission?
     /// What the configuration decides; a reload replaces it as a whole.
     private let policy: Lock<Policy>
     private let seed: UInt64
@@ -25,10 +27,12 @@ package final class Director: Sendable {
         scheduler: Scheduler,
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
+        admission: DirectorAdmission? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.telemetry = telemetry
+        self.admission = admission
         policy = Lock(Policy(scheduler: scheduler, settings: settings))
         self.seed = seed
     }
@@ -36,6 +40,7 @@ package final class Director: Sendable {
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
     package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
         let policy = Policy(scheduler: scheduler, settings: settings)
+        scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
     }
 
@@ -77,17 +82,13 @@ package final class Director: Sendable {
         record: RequestRecord,
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
-        let request = inquiry.request
-        record.model = request?.model ?? ""
-        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
-        record.isStreaming = request?.inference?.stream ?? false
-
+        describe(inquiry, in: record)
         let policy = policy.withLock { $0 }
         let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
-        if let inference = request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
@@ -121,6 +122,13 @@ package final class Director: Sendable {
             if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
+            if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
+                telemetry.disaggregated(
+                    model: record.targetModel,
+                    encode: result.encode != nil,
+                    prefill: result.prefill != nil
+                )
+            }
             var decision = Decision(
                 destination: result.destination,
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
@@ -134,6 +142,13 @@ package final class Director: Sendable {
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
             return decision
         }
+    }
+
+    func describe(_ inquiry: Inquiry, in record: RequestRecord) {
+        let request = inquiry.request
+        record.model = request?.model ?? ""
+        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
+        record.isStreaming = request?.inference?.stream ?? false
     }
 
     private func schedulingRequest(

@@ -1,7 +1,9 @@
+internal import Admission
 internal import Bytes
 internal import ExtProc
 internal import Inference
 internal import Pool
+internal import RPC
 internal import Telemetry
 
 // The request's way: headers, body, decision, replies.
@@ -43,12 +45,11 @@ extension Exchange {
         record.bodyCompleteAt = MonotonicTime.now().nanoseconds
         record.requestBytes = body.count
         let request = try readRequest(form)
-        let decision = try director.decide(
-            Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count),
-            body: body,
-            record: record,
-            generator: &generator
-        )
+        let inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }
+        let decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
+        // From here on the reservation counts.
+        grant?.release()
 
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, decision.destination)
@@ -86,6 +87,9 @@ extension Exchange {
             tokensEndWithFirstByte: decision.tokensEndWithFirstByte
         )
         reservation = decision.takeReservation()
+        callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call] in
+            call.interrupt()
+        }
         director.telemetry.decided(record)
         let plan = form.replies(
             headers: mutation,

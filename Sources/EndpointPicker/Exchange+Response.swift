@@ -9,6 +9,7 @@ internal import Telemetry
 extension Exchange {
     func answerResponseHeaders(_ frame: borrowing Frame, isLast: Bool) async throws {
         let arrivedAt = MonotonicTime.now()
+        callBackPlace = nil
         let response = frame.headers()
         record.responseHeadersAt = arrivedAt.nanoseconds
         record.status = (response[":status"] ?? response["status"]).flatMap { Int($0) } ?? 0
@@ -192,6 +193,7 @@ extension Exchange {
             )
         }
         reservation = nil
+        callBackPlace = nil
         director.telemetry.finish(record, .complete)
     }
 }

@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import ExtProc
 internal import Inference
@@ -15,7 +16,7 @@ final class Exchange {
     /// Those of the configuration with which the exchange began.
     let settings: DirectorSettings
     let record: RequestRecord
-    private let call: ServerCall
+    let call: ServerCall
     private(set) var conversation = Conversation()
 
     // The request.
@@ -29,6 +30,8 @@ final class Exchange {
     var prompt: PlacedPrompt?
     var stages: StageReservations?
     var answer = ResponsePolicies()
+    /// Held while the request may be called back for one of a higher priority: until its response begins.
+    var callBackPlace: CallBackPlace?
     var restorer: ModelNameRestorer?
 
     // The response.
@@ -55,7 +58,7 @@ final class Exchange {
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
-            while let message = try await call.receive() {
+            while let message = try await nextMessage() {
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
@@ -77,6 +80,19 @@ final class Exchange {
             director.telemetry.finish(record, .failed("protocol"))
             return RPCStatus(code: .invalidArgument, message: "external processing: \(error)")
         }
+    }
+
+    private func nextMessage() async throws -> Message? {
+        do {
+            return try await call.receive()
+        } catch {
+            guard error.code == ServerCall.interrupted.code else { throw error }
+        }
+        // Called back, unless the response has begun meanwhile. That happens once.
+        guard callBackPlace != nil else { return try await call.receive() }
+        reservation = nil
+        callBackPlace = nil
+        throw PickerError.calledBack
     }
 
     /// The stream has ended: what that means depends on what was to come.
@@ -129,6 +145,7 @@ final class Exchange {
         record.errorCode = refusal.code.name
         var reply = Reply(.immediate(status: refusal.code.status))
         if let reason = refusal.droppedReason { reply.headers.set(ControlHeaders.droppedReason, reason) }
+        if let seconds = refusal.retryAfter { reply.headers.set("retry-after", String(seconds)) }
         let text = ByteBuffer(copying: refusal.body.utf8)
         do {
             try await send([PlannedReply(reply, body: 0..<text.count)]) { $0(text.bytes) }

@@ -26,12 +26,21 @@ package struct PickerError: Error, Equatable, Sendable {
     package let fault: Fault
     /// The value of `x-llm-d-request-dropped-reason`, when the request was dropped for lack of room or of endpoints.
     package let droppedReason: String?
+    /// The value of `retry-after`: seconds after which it makes sense to try again.
+    package let retryAfter: Int?
 
-    package init(_ code: Code, _ message: String, fault: Fault, droppedReason: String? = nil) {
+    package init(
+        _ code: Code,
+        _ message: String,
+        fault: Fault,
+        droppedReason: String? = nil,
+        retryAfter: Int? = nil
+    ) {
         self.code = code
         self.message = message
         self.fault = fault
         self.droppedReason = droppedReason
+        self.retryAfter = retryAfter
     }
 
     /// The body of the answer.
@@ -41,7 +50,8 @@ package struct PickerError: Error, Equatable, Sendable {
         .serviceUnavailable,
         "failed to find endpoint candidates for serving the request",
         fault: .upstream,
-        droppedReason: "rejected-no-endpoints"
+        droppedReason: "rejected-no-endpoints",
+        retryAfter: 1
     )
 
     /// A profile found nobody that the request cannot do without.
@@ -50,7 +60,8 @@ package struct PickerError: Error, Equatable, Sendable {
             .serviceUnavailable,
             "failed to find target endpoint: \(reason)",
             fault: .upstream,
-            droppedReason: "rejected-no-endpoints"
+            droppedReason: "rejected-no-endpoints",
+            retryAfter: 1
         )
     }
 

@@ -49,7 +49,8 @@ package struct Candidates: Sendable {
         Candidates(snapshot: snapshot, list: list.indices.filter(keep).map { list[$0] })
     }
 
-    private static func candidate(at index: Int, of snapshot: Snapshot) -> Candidate {
+    /// The endpoint at `index` of the snapshot, with its load as it is now.
+    package static func candidate(at index: Int, of snapshot: Snapshot) -> Candidate {
         let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index])
         // Only counts are read from the metrics here; binding the struct would retain its arrays.
         let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount

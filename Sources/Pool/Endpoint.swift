@@ -43,8 +43,9 @@ package final class Endpoint: Sendable {
     package let number: Int
     /// What Apus itself has sent here and has not seen end.
     package let load: EndpointLoad
+    let watch: PoolWatch
 
-    init(_ description: EndpointDescription, number: Int, load: EndpointLoad) {
+    init(_ description: EndpointDescription, number: Int, load: EndpointLoad, watch: PoolWatch) {
         identity = description.identity
         address = description.address
         port = description.port
@@ -52,6 +53,7 @@ package final class Endpoint: Sendable {
         hostPort = Self.hostPort(address: description.address, port: description.port)
         self.number = number
         self.load = load
+        self.watch = watch
     }
 
     package static func hostPort(address: String, port: Int) -> String {

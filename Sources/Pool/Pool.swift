@@ -46,6 +46,7 @@ package final class Pool: Sendable {
     private let state = Lock(State())
     private let published = Lock(Snapshot.empty)
     let lingering = Lingering()
+    private let watch = PoolWatch()
 
     package init(stalenessThreshold: Duration) {
         self.stalenessThreshold = stalenessThreshold
@@ -54,6 +55,11 @@ package final class Pool: Sendable {
     /// The newest snapshot.
     package var snapshot: Snapshot {
         published.withLock { $0 }
+    }
+
+    /// Tells `observer` from now on, and nobody else. The pool does not keep it alive.
+    package func observe(_ observer: any PoolObserver) {
+        watch.set(observer)
     }
 
     /// Whether the source of endpoints has spoken, were it to say that there are none.
@@ -88,7 +94,7 @@ package final class Pool: Sendable {
             }
             let records = order.compactMap { identity -> Record? in
                 guard let description = latest[identity] else { return nil }
-                return Self.record(
+                return record(
                     for: description,
                     known: known[identity],
                     departed: state.departed.removeValue(forKey: description),
@@ -116,10 +122,11 @@ package final class Pool: Sendable {
             return state.syncWaiters
         }
         lingering.release(seenIn: snapshot)
+        watch.snapshotPublished()
         for waiter in waiters { waiter() }
     }
 
-    private static func record(
+    private func record(
         for description: EndpointDescription,
         known: Record?,
         departed: Endpoint?,
@@ -127,13 +134,18 @@ package final class Pool: Sendable {
     ) -> Record {
         if var known, known.endpoint.address == description.address, known.endpoint.port == description.port {
             if known.endpoint.labels != description.labels {
-                known.endpoint = Endpoint(description, number: known.endpoint.number, load: known.endpoint.load)
+                known.endpoint = Endpoint(
+                    description,
+                    number: known.endpoint.number,
+                    load: known.endpoint.load,
+                    watch: watch
+                )
             }
             return known
         }
         if let departed { return Record(endpoint: departed) }
         defer { nextNumber += 1 }
-        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad()))
+        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(), watch: watch))
     }
 
     // MARK: Scraping
@@ -187,12 +199,14 @@ package final class Pool: Sendable {
 
     /// Makes what was recorded visible. Building a snapshot costs time in proportion to the pool, so call it once for a batch of pages.
     package func publish() {
-        state.withLock { publish(&$0) }
+        if state.withLock({ publish(&$0) }) { watch.snapshotPublished() }
         lingering.release(seenIn: snapshot)
     }
 
-    private func publish(_ state: inout State) {
-        guard state.hasUnpublished else { return }
+    /// True when there was something to publish.
+    @discardableResult
+    private func publish(_ state: inout State) -> Bool {
+        guard state.hasUnpublished else { return false }
         state.hasUnpublished = false
         let snapshot = Snapshot(
             endpoints: state.records.map(\.endpoint),
@@ -207,6 +221,7 @@ package final class Pool: Sendable {
             state.records[index].hasUnpublishedMark = false
             state.records[index].endpoint.load.seen(upTo: state.records[index].mark)
         }
+        return true
     }
 
     /// Changes the record of an endpoint that is still a member.
@@ -244,13 +259,16 @@ package final class Pool: Sendable {
         let tokens = Self.bounded(tokens)
         let expected = candidates.list[position].latestReservation
         guard let number = endpoint.load.add(tokens: tokens, ifLatestIs: expected) else { return nil }
+        watch.loadChanged(of: endpoint)
         return Reservation(endpoint: endpoint, tokens: tokens, number: number)
     }
 
     /// Reserves a request's load whatever else was sent there.
     package func reserve(_ endpoint: Endpoint, tokens: Int) -> Reservation {
         let tokens = Self.bounded(tokens)
-        return Reservation(endpoint: endpoint, tokens: tokens, number: endpoint.load.add(tokens: tokens))
+        let number = endpoint.load.add(tokens: tokens)
+        watch.loadChanged(of: endpoint)
+        return Reservation(endpoint: endpoint, tokens: tokens, number: number)
     }
 
     /// An estimate may come from a number that a client wrote: sums of what is reserved must fit an Int whatever it is.

@@ -18,12 +18,14 @@ package struct Reservation: ~Copyable, Sendable {
 
     deinit {
         endpoint.load.remove(number: number, tokens: tokens, counted: countedTokens)
+        endpoint.watch.loadChanged(of: endpoint)
     }
 
     /// The tokens have been computed: they are in flight no more. The request still is, and its memory stays in use.
     package mutating func releaseTokens() {
         endpoint.load.removeCounted(countedTokens)
         countedTokens = 0
+        endpoint.watch.loadChanged(of: endpoint)
     }
 
     package consuming func release() {}

@@ -35,7 +35,13 @@ package final class ServerCall: @unchecked Sendable {
         /// The status that waits for the last message to pass.
         var heldStatus: RPCStatus?
         var isReleased = false
+        var isInterrupted = false
         var task: Task<Void, Never>?
+
+        mutating func takeInterruption() -> Bool {
+            defer { isInterrupted = false }
+            return isInterrupted
+        }
     }
 
     private let slots: UnsafeMutablePointer<apus_server_slots>
@@ -97,22 +103,47 @@ package final class ServerCall: @unchecked Sendable {
     /// Throws `cancelled` when the call or the calling task is cancelled. In the latter case no message is lost: the
     /// next `receive` returns it.
     package func receive() async throws(RPCError) -> Message? {
-        if try beginReceive() {
-            await withTaskCancellationHandler {
-                await withUnsafeContinuation { continuation in
-                    let isOver = state.withLock { state in
-                        if case .finished = state.receiving { return true }
-                        if state.isCancelled || Task.isCancelled { return true }
-                        state.receiver = continuation
-                        return false
-                    }
-                    if isOver { continuation.resume() }
-                }
-            } onCancel: {
-                state.withLock { $0.receiver.take() }?.resume()
-            }
-        }
+        if try beginReceive() { await waitForReceived() }
         return try endReceive()
+    }
+
+    private func waitForReceived() async {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if case .finished = state.receiving { return true }
+                    if state.isCancelled || Task.isCancelled { return true }
+                    state.receiver = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.receiver.take() }?.resume()
+        }
+    }
+
+    /// Waits for the next thing to receive, and takes nothing: true when the peer is done or gone, false when a message came (the next
+    /// `receive` returns it) or the task was cancelled. Counts as a `receive` while it waits.
+    package func peerHasFinished() async -> Bool {
+        do {
+            if try beginReceive() { await waitForReceived() }
+        } catch {
+            return true
+        }
+        return state.withLock { state in
+            if state.isCancelled { return true }
+            guard case .finished(let success) = state.receiving else { return false }
+            return !success || slots.pointee.received == nil
+        }
+    }
+
+    /// Makes the `receive` under way, or the next one, throw `interrupted`; no message is lost by it. From any thread.
+    package func interrupt() {
+        state.withLock { state in
+            state.isInterrupted = true
+            return state.receiver.take()
+        }?.resume()
     }
 
     /// Posts the operation unless one is under way; true when its event has to be waited for.
@@ -121,6 +152,7 @@ package final class ServerCall: @unchecked Sendable {
         let step: Step = state.withLock { state in
             if state.receiver != nil { return .refuse(RPCError(code: .internal, message: "two receives at a time")) }
             if state.isFinished || state.isCancelled { return .refuse(Self.cancelled) }
+            if state.takeInterruption() { return .refuse(Self.interrupted) }
             switch state.receiving {
             case .finished: return .take
             case .underWay: return .wait
@@ -143,6 +175,7 @@ package final class ServerCall: @unchecked Sendable {
     }
 
     private func endReceive() throws(RPCError) -> Message? {
+        if state.withLock({ !$0.isCancelled && $0.takeInterruption() }) { throw Self.interrupted }
         nonisolated(unsafe) var buffer: UnsafeMutablePointer<grpc_byte_buffer>?
         let isGood = state.withLock { state in
             guard !state.isCancelled, !state.isFinished, case .finished(success: true) = state.receiving else {
@@ -214,6 +247,8 @@ package final class ServerCall: @unchecked Sendable {
         return try result.get()
     }
 
+    /// What `interrupt` makes a `receive` throw.
+    package static let interrupted = RPCError(code: .aborted, message: "interrupted")
     private static let cancelled = RPCError(code: .cancelled, message: "the call is over")
 
     // MARK: Life

@@ -112,6 +112,8 @@ package final class RequestRecord {
     /// The latest piece of the response's body arrived.
     package var latestPieceAt: UInt64 = 0
     package var finishedAt: UInt64 = 0
+    /// Nanoseconds that the request waited to be let in.
+    package var queueTime: UInt64 = 0
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0
     /// Nanoseconds that Apus worked on the frames of the response, the model server's time between them not counted.
@@ -135,6 +137,11 @@ package final class RequestRecord {
 
     var labels: RequestLabels {
         RequestLabels(model: model, targetModel: targetModel, fairnessID: fairnessID, priority: priority)
+    }
+
+    /// Nanoseconds from the end of the body to the decision, without those of waiting to be let in; nil before the decision.
+    var decisionTime: UInt64? {
+        time(from: bodyCompleteAt, to: decidedAt).map { $0 - min($0, queueTime) }
     }
 
     /// Nanoseconds from one phase to a later one; nil when either was not reached.

@@ -139,7 +139,7 @@ package final class Telemetry: Sendable {
         if let wait = record.time(from: record.receivedAt, to: record.bodyCompleteAt), !record.isHeadersOnly {
             metrics.frameWait.observe(nanoseconds: wait)
         }
-        if let decision = record.time(from: record.bodyCompleteAt, to: record.decidedAt) {
+        if let decision = record.decisionTime {
             metrics.decisionTime.observe(nanoseconds: decision)
         }
         if let processing = record.time(from: record.receivedAt, to: record.decidedAt), !record.isHeadersOnly {

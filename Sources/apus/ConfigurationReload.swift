@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import Configuration
 internal import Discovery
@@ -8,9 +9,9 @@ internal import Telemetry
 
 /// Makes changes of the configuration file take effect while requests run.
 ///
-/// A changed file is read and checked as a whole. A good one replaces scheduling from the next request on; the prefix index is kept. A broken
-/// one changes nothing, and the log and a metric say so. What is wired once, at the start (where endpoints come from and how they are
-/// scraped), is compared and named when it would need a restart.
+/// A changed file is read and checked as a whole. A good one replaces scheduling from the next request on; the prefix index
+/// and what waits to be let in are kept. A broken one changes nothing, and the log and a metric say so. What is wired once, at the start
+/// (where endpoints come from and how they are scraped), is compared and named when it would need a restart.
 final class ConfigurationReload: Sendable {
     /// What is in effect now, for `/debug/config`.
     let setup: Lock<SchedulingSetup>
@@ -65,6 +66,7 @@ final class ConfigurationReload: Sendable {
             log.warning("how metrics are read has changed in the configuration; this takes effect at the next start")
         }
         director.reconfigure(scheduler: changed.scheduler, settings: DirectorSettings(changed, options))
+        director.admission?.controller.update(settings: changed.admission)
         setup.withLock { $0 = changed }
         telemetry.configurationChanged(accepted: true)
         log.info("configuration reloaded", ["file": options.configFile])

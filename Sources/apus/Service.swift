@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import Configuration
 internal import Discovery
@@ -22,6 +23,7 @@ final class Service: Sendable {
     private let log: Logger
     private let accessLines: LineWriter
     private let pool: Pool
+    private let admission: AdmissionController
     private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let client: HTTPClient
@@ -49,11 +51,19 @@ final class Service: Sendable {
         let tracer = TraceExport.tracer(options, log: log)
         let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format), tracer: tracer)
         pool = Pool(stalenessThreshold: options.metricsStalenessThreshold)
+        let admission = DirectorAdmission(
+            setup.admission,
+            pool: pool,
+            poolName: options.poolName.isEmpty ? "default" : options.poolName,
+            telemetry: telemetry
+        )
+        self.admission = admission.controller
         let director = Director(
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
             settings: DirectorSettings(setup, options),
+            admission: admission,
             seed: .random(in: .min ... .max)
         )
         reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
@@ -126,6 +136,8 @@ final class Service: Sendable {
         await signals.waitForFirst()
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
         readiness.drain()
+        // What waits for room is told to try elsewhere while there is time for it.
+        admission.drain()
         await drain(signals)
         await stop()
         log.info("stopped")

@@ -154,7 +154,6 @@ struct ConfigurationLoaderTests {
                 "featureGates: [flowControl=maybe]",
                 #"f:3:16: error: feature gate "flowControl" must be true or false, not "maybe""#
             ),
-            ("featureGates: [flowControl]", "f:3:16: error: flow control is not available yet in this version"),
             ("featureGates: [[a]]", "f:3:16: error: a feature gate must be a text, not a list"),
             ("dataLayer: {discovery: {pluginRef: x}}", #"f:3:36: error: no plugin is named "x""#),
             ("dataLayer: {discovery: {}}", #"f:3:24: error: missing key "pluginRef""#),
@@ -229,6 +228,88 @@ struct ConfigurationLoaderTests {
         #expect(said.count == 3)
         #expect(said.allSatisfy { $0.contains(": warning: ") })
         #expect(said[0].hasPrefix("f:3:1: "))
+    }
+
+    @Test("flowControl is read whole, in both apiVersions; a detector may be named in it")
+    func flowControl() throws {
+        let text = """
+            featureGates: [flowControl]
+            plugins:
+            - {type: concurrency-detector}
+            - {type: round-robin-fairness-policy}
+            - {name: edf, type: edf-ordering-policy}
+            flowControl:
+              maxBytes: 10Gi
+              maxRequests: 1k
+              defaultRequestTTL: 30s
+              noEndpointRequestTTL: 5m
+              saturationDetector: {pluginRef: concurrency-detector}
+              usageLimitPolicyPluginRef: static-usage-limit-policy
+              enableEviction: true
+              defaultPriorityBand: {maxRequests: 200, fairnessPolicyRef: round-robin-fairness-policy}
+              defaultNegativePriorityBand: {maxRequests: 10}
+              priorityBands:
+              - {priority: 10, maxBytes: 1Gi, maxRequests: 100, orderingPolicyRef: edf}
+              - {priority: -1, orderingPolicyRef: fcfs-ordering-policy}
+            """
+        for version in ["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"] {
+            let (found, said) = load(text, header: "apiVersion: \(version)\nkind: EndpointPickerConfig\n")
+            #expect(said.isEmpty, "\(said)")
+            let configuration = try #require(found)
+            #expect(configuration.isEnabled("flowControl"))
+            #expect(configuration.saturationDetector?.name == "concurrency-detector")
+            let flowControl = try #require(configuration.flowControl)
+            #expect(flowControl.maxBytes == 10 << 30)
+            #expect(flowControl.maxRequests == 1000)
+            #expect(flowControl.defaultRequestTTL == .seconds(30))
+            #expect(flowControl.noEndpointRequestTTL == .seconds(300))
+            #expect(flowControl.usageLimitPolicy?.name == "static-usage-limit-policy")
+            #expect(flowControl.enablesEviction)
+            #expect(flowControl.defaultPriorityBand?.maxRequests == 200)
+            #expect(flowControl.defaultPriorityBand?.fairnessPolicy?.name == "round-robin-fairness-policy")
+            #expect(flowControl.defaultNegativePriorityBand?.maxRequests == 10)
+            #expect(flowControl.priorityBands.map(\.priority) == [10, -1])
+            #expect(flowControl.priorityBands.first?.maxBytes == 1 << 30)
+            #expect(flowControl.priorityBands.map { $0.orderingPolicy?.name } == ["edf", "fcfs-ordering-policy"])
+        }
+    }
+
+    @Test(
+        "Each mistake in flowControl is an error where it stands",
+        arguments: [
+            ("maxByte: 1", #"f:5:3: error: unknown key "maxByte"; did you mean "maxBytes"?"#),
+            ("maxBytes: -1", #"f:5:13: error: key "maxBytes" must be at least 0, not -1"#),
+            (
+                "maxRequests: lots",
+                #"f:5:16: error: key "maxRequests" must be a quantity such as 100, 1k or 10Gi, not "lots""#
+            ),
+            (
+                "defaultRequestTTL: 30",
+                #"f:5:22: error: key "defaultRequestTTL" must be a duration such as 50ms, 5s or 1m30s, not "30""#
+            ),
+            ("defaultRequestTTL: -1s", #"f:5:22: error: key "defaultRequestTTL" must be at least 0s, not -1s"#),
+            ("priorityBands: [{maxRequests: 1}]", #"f:5:19: error: missing key "priority""#),
+            (
+                "priorityBands: [{priority: 1}, {priority: 1}]",
+                "f:5:34: error: there is a band of priority 1 already, on line 5"
+            ),
+            ("priorityBands: [{priority: high}]", #"f:5:30: error: key "priority" must be an integer, not "high""#),
+            (
+                "defaultPriorityBand: {fairnessPolicyRef: round-robin}",
+                #"f:5:44: error: no plugin is named "round-robin""#
+            ),
+            (
+                "usageLimitPolicyPluginRef: static-usage-limit-polic",
+                #"f:5:30: error: no plugin is named "static-usage-limit-polic"; did you mean "static-usage-limit-policy"?"#
+            ),
+            ("saturationDetector: {pluginRef: x}", #"f:5:35: error: no plugin is named "x""#),
+            ("enableEviction: maybe", #"f:5:19: error: key "enableEviction" must be true or false, not "maybe""#),
+        ]
+    )
+    func flowControlMistakes(line: String, expected: String) {
+        let (configuration, said) = load("featureGates: [flowControl]\nflowControl:\n  \(line)\n")
+        #expect(configuration == nil)
+        #expect(said == [expected])
     }
 
     @Test("Garbage, bombs and oversized files end in errors")

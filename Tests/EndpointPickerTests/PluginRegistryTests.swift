@@ -370,16 +370,6 @@ struct PluginRegistryTests {
         #expect(found?.parsers == ["anthropic-parser", "openai-parser"])
     }
 
-    @Test("A saturation detector is taken, with a warning that it does nothing yet")
-    func saturation() {
-        let (found, said) = setup(
-            "plugins: [{type: queue-scorer}, {type: utilization-detector}]\nsaturationDetector: {pluginRef: utilization-detector}\n"
-        )
-        #expect(found != nil)
-        #expect(said.count == 2)
-        #expect(said.allSatisfy { $0.contains(": warning: ") })
-    }
-
     @Test("The index of earlier configurations is kept")
     func keptIndex() {
         let index = PrefixIndex()

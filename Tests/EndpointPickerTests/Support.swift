@@ -1,3 +1,4 @@
+import Admission
 import Bytes
 import Configuration
 import EndpointPicker
@@ -56,6 +57,7 @@ struct TestPicker {
     let telemetry: Telemetry
     let server: Server
     let client: GRPCClient
+    let admission: AdmissionController?
 
     /// The text of `/metrics`.
     var metrics: String {
@@ -141,13 +143,34 @@ func withPicker<Result>(
     settings: DirectorSettings = .defaults,
     limits: PickerLimits = .defaults,
     maxReceiveMessageBytes: Int = 4 << 20,
+    admission: AdmissionSettings? = nil,
+    alarm: ManualAlarm = ManualAlarm(now: .now()),
+    priorities: [String: Int] = [:],
     _ body: (TestPicker) async throws -> Result
 ) async throws -> Result {
     let pool = Pool(stalenessThreshold: .seconds(3600))
     pool.replaceEndpoints(pods.map(\.description))
     pool.set(pods)
     let telemetry = Telemetry()
-    let director = Director(pool: pool, scheduler: scheduler, telemetry: telemetry, settings: settings, seed: 1)
+    let gate = admission.map { settings in
+        DirectorAdmission(
+            settings,
+            pool: pool,
+            poolName: "test-pool",
+            telemetry: telemetry,
+            alarm: alarm,
+            clock: { alarm.now },
+            priority: { priorities[$0] ?? 0 }
+        )
+    }
+    let director = Director(
+        pool: pool,
+        scheduler: scheduler,
+        telemetry: telemetry,
+        settings: settings,
+        admission: gate,
+        seed: 1
+    )
     var configuration = ServerConfiguration.defaults
     configuration.bindAddress = "127.0.0.1"
     configuration.port = 0
@@ -158,7 +181,13 @@ func withPicker<Result>(
         services: [ExternalProcessor.method: ExternalProcessor.handler(director: director, limits: limits)]
     )
     let client = GRPCClient(port: server.port)
-    let picker = TestPicker(pool: pool, telemetry: telemetry, server: server, client: client)
+    let picker = TestPicker(
+        pool: pool,
+        telemetry: telemetry,
+        server: server,
+        client: client,
+        admission: gate?.controller
+    )
     do {
         let result = try await body(picker)
         client.shutdown()
@@ -216,10 +245,10 @@ func routed(to endpoint: String, body: String, contentLength: Bool = true) -> [E
     return [headers, chunk]
 }
 
-func immediate(_ status: Int, _ text: String, reason: String? = nil) -> EnvoyReply {
+func immediate(_ status: Int, _ text: String, reason: String? = nil, retryAfter: Int = 1) -> EnvoyReply {
     var reply = EnvoyReply(.immediate)
     reply.status = status
     reply.body = .replaced(Array(text.utf8))
-    if let reason { reply.set = ["x-llm-d-request-dropped-reason: \(reason)"] }
+    if let reason { reply.set = ["retry-after: \(retryAfter)", "x-llm-d-request-dropped-reason: \(reason)"] }
     return reply
 }

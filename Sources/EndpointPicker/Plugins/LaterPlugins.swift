@@ -11,11 +11,7 @@ extension PluginRegistry {
         "mm-embeddings-cache-producer", "predicted-latency-producer", "agent-identity",
         "latency-slo-admitter", "probabilistic-admitter",
         // Flow control
-        "fcfs-ordering-policy", "edf-ordering-policy", "slo-deadline-ordering-policy", "global-strict-fairness-policy",
-        "round-robin-fairness-policy", "program-aware-fairness", "static-usage-limit-policy",
-        "priority-holdback-policy",
-        "soft-reflective-ceiling-policy", "eviction-sheddable-filter", "sheddable-eviction-filter",
-        "eviction-priority-then-time-ordering", "priority-then-time-eviction-order-policy",
+        "program-aware-fairness", "priority-holdback-policy", "soft-reflective-ceiling-policy",
         // Data layer
         "k8s-notification-source", "endpoint-notification-source", "dns-discovery",
         // Parsers and responses

@@ -1,3 +1,4 @@
+internal import Admission
 internal import Configuration
 internal import Discovery
 internal import Scheduling
@@ -23,7 +24,10 @@ enum PluginInstance: Sendable {
     case metricsExtractor(MetricsExtractorSettings)
     case parser
     case fileDiscovery(FileDiscoverySettings)
-    case saturationDetector
+    case saturationDetector(any SaturationDetector)
+    case ordering(any OrderingPolicy)
+    case fairness(any FairnessPolicy)
+    case usageLimit(any UsageLimitPolicy)
     /// Does always what it asks for; there is nothing to wire.
     case builtIn(kind: String)
     /// Known, but of a later version, or with wrong parameters: what is wrong has been said.
@@ -44,6 +48,9 @@ enum PluginInstance: Sendable {
         case .parser: "a parser"
         case .fileDiscovery: "a discovery"
         case .saturationDetector: "a saturation detector"
+        case .ordering: "an ordering policy"
+        case .fairness: "a fairness policy"
+        case .usageLimit: "a usage limit policy"
         case .builtIn(let kind): kind
         case .needsOthers, .unusable: "not usable"
         }

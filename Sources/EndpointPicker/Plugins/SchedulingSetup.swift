@@ -1,3 +1,4 @@
+package import Admission
 package import Configuration
 package import Discovery
 package import Scheduling
@@ -12,6 +13,8 @@ package struct SchedulingSetup: Sendable {
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
+    /// How requests are let in.
+    package var admission: AdmissionSettings
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()

@@ -147,28 +147,6 @@ extension SetupAssembler {
         return parsers.isEmpty ? ParserSelection.defaultTypes : parsers
     }
 
-    mutating func checkSaturationDetectors() {
-        if let reference = configuration.saturationDetector {
-            used.insert(reference.name)
-            switch instances[reference.name] {
-            case .saturationDetector, .unusable, nil: break
-            case .some(let other):
-                diagnostics.error(
-                    "\(quoted(reference.name)) is \(other.kind), not a saturation detector",
-                    at: reference.position
-                )
-            }
-        }
-        for plugin in configuration.plugins {
-            guard case .saturationDetector? = instances[plugin.name] else { continue }
-            used.insert(plugin.name)
-            diagnostics.warning(
-                "\(quoted(plugin.name)) has no effect yet: this version never rejects for saturation",
-                at: plugin.position
-            )
-        }
-    }
-
     func reportUnused() {
         for plugin in configuration.plugins where !used.contains(plugin.name) {
             switch instances[plugin.name] {

@@ -23,6 +23,7 @@ struct SetupAssembler {
         resolve()
         let profiles = profiles()
         let handler = handler(profiles.count)
+        let metrics = metrics()
         let setup = SchedulingSetup(
             scheduler: Scheduler(
                 profiles: profiles,
@@ -30,10 +31,11 @@ struct SetupAssembler {
                 prefixCache: prefixCache(for: profiles, handler),
                 policies: policies(profiles)
             ),
-            metrics: metrics(),
+            metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
-            responseProcessing: configuration.responseProcessing
+            responseProcessing: configuration.responseProcessing,
+            admission: admission(readsMetrics: metrics != nil)
         )
         if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {
             let position = configuration.parsers.first?.position ?? .start
@@ -42,7 +44,6 @@ struct SetupAssembler {
                 at: position
             )
         }
-        checkSaturationDetectors()
         reportUnused()
         return setup
     }
@@ -108,6 +109,11 @@ struct SetupAssembler {
             switch instances[name] {
             case .filter(let filter):
                 filters.append(SchedulingProfile.NamedFilter(name: name, filter: filter))
+                warnOfWeight(plugin, "a filter")
+            case .saturationDetector(let detector):
+                filters.append(
+                    SchedulingProfile.NamedFilter(name: name, filter: SaturationFilter(detector: detector))
+                )
                 warnOfWeight(plugin, "a filter")
             case .scorer(let scorer):
                 scorers.append(weighted(plugin, scorer, scorers))

@@ -45,7 +45,8 @@ package final class AccessLog: Sendable {
             if let time = record.time(from: start, to: end) { body(name, time) }
         }
         phase("bodyMs", record.receivedAt, record.bodyCompleteAt)
-        phase("decisionMs", record.bodyCompleteAt, record.decidedAt)
+        if record.queueTime > 0 { body("queueMs", record.queueTime) }
+        if let time = record.decisionTime { body("decisionMs", time) }
         phase("headersMs", record.decidedAt, record.responseHeadersAt)
         phase("firstByteMs", record.receivedAt, record.firstByteAt)
         phase("totalMs", record.receivedAt, record.finishedAt)

@@ -26,6 +26,10 @@ enum Buckets {
     static let scheduler: [Double] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
     /// Requests sent to one endpoint on one state of the pool.
     static let herdingPicks: [Double] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256]
+    /// Seconds in the queue.
+    static let queue: [Double] = [
+        0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+    ]
     static let hitRatio: [Double] = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
     static let hitBytes: [Double] = [0] + (4...16).map { Double(1 << $0) }
     /// Seconds of Apus' own work, which takes microseconds, and of waiting for a body's frames.

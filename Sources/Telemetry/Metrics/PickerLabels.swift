@@ -42,6 +42,9 @@ package struct RequestLabels: MetricLabels {
     static var models: [Exposure<RequestLabels>.Label] { model + [.init("target_model_name") { $0.targetModel }] }
     static var modelsAndPriority: [Exposure<RequestLabels>.Label] { models + [.init("priority") { $0.priorityText }] }
     static var all: [Exposure<RequestLabels>.Label] { modelsAndPriority + [.init("fairness_id") { $0.fairnessID }] }
+    static var flow: [Exposure<RequestLabels>.Label] {
+        [.init("priority") { $0.priorityText }, .init("fairness_id") { $0.fairnessID }]
+    }
 }
 
 /// A request's labels and one more: an error code, or whether the response is streamed.

@@ -1,0 +1,22 @@
+package import Pool
+
+/// Says how full endpoints are.
+///
+/// A pool's saturation is the sum of its endpoints' loads divided by the sum of their capacities: at 1 it is full. Being sums, they can be
+/// kept up to date one endpoint at a time.
+package protocol SaturationDetector: Sendable {
+    /// What one endpoint can take, above 0.
+    var capacity: Double { get }
+    /// Metrics older than this say nothing, and their endpoint counts as full; nil when metrics do not matter.
+    var stalenessThreshold: Duration? { get }
+
+    /// How much of its capacity an endpoint has in use.
+    func load(of candidate: Candidates.Candidate, isFresh: Bool) -> Double
+    /// What a request that was let in counts for until its own load is in the pool.
+    func load(ofRequestWith tokens: Int) -> Double
+
+    /// Whether the endpoint can take a request, when the detector is a filter in a profile.
+    func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool
+    /// Whether, as a filter, it keeps all when none has room.
+    var failsOpen: Bool { get }
+}

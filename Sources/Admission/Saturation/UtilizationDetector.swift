@@ -1,0 +1,37 @@
+package import Pool
+
+/// `utilization-detector`: the mean over the endpoints of `max(waiting / queueDepthThreshold, kvCacheUsage / kvCacheUtilThreshold)`. An
+/// endpoint whose metrics are too old counts 1.
+package struct UtilizationDetector: SaturationDetector, Equatable {
+    package var queueDepthThreshold = 5
+    /// 0...1.
+    package var kvCacheUtilThreshold = 0.8
+    package var metricsStalenessThreshold = Duration.milliseconds(200)
+    /// By how much, as a share, the filter lets endpoints go beyond the thresholds.
+    package var headroom = 0.0
+
+    package init() {}
+
+    package var capacity: Double { 1 }
+    package var stalenessThreshold: Duration? { metricsStalenessThreshold }
+    package var failsOpen: Bool { true }
+
+    package func load(of candidate: Candidates.Candidate, isFresh: Bool) -> Double {
+        guard isFresh else { return 1 }
+        return max(
+            Double(candidate.waiting) / Double(queueDepthThreshold),
+            Double(candidate.kvCacheUsage) / kvCacheUtilThreshold
+        )
+    }
+
+    /// A request counts as waiting until a scrape has seen it. What it adds to the cache's share depends on the endpoint; where that is more
+    /// than a place in the queue, it counts from the reservation on.
+    package func load(ofRequestWith tokens: Int) -> Double {
+        1 / Double(queueDepthThreshold)
+    }
+
+    package func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool {
+        isFresh && Double(candidate.waiting) < Double(queueDepthThreshold) * (1 + headroom)
+            && Double(candidate.kvCacheUsage) < kvCacheUtilThreshold * (1 + headroom)
+    }
+}
