@@ -38,6 +38,7 @@ package final class Director: Sendable {
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
     package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
         let policy = Policy(scheduler: scheduler, settings: settings)
+        scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
     }
 
@@ -114,6 +115,13 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
+            if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
+                telemetry.disaggregated(
+                    model: record.targetModel,
+                    encode: result.encode != nil,
+                    prefill: result.prefill != nil
+                )
+            }
             var decision = Decision(
                 destination: result.destination,
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,

@@ -111,6 +111,13 @@ extension DisaggregationDecider {
 package protocol DecisionObserver: Sendable {
     /// The decision stands and its load is reserved.
     func decided(_ request: SchedulingRequest, _ result: SchedulingResult)
+
+    /// Goes on with what the same policy of an earlier configuration has learnt. Called before the first decision.
+    func takeOver(from earlier: any DecisionObserver)
+}
+
+extension DecisionObserver {
+    package func takeOver(from earlier: any DecisionObserver) {}
 }
 
 /// A decision in the making.

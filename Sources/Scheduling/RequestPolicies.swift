@@ -10,6 +10,13 @@ package struct RequestPolicies: Sendable {
 
     package init() {}
 
+    /// Lets the policies go on with what those of an earlier configuration have learnt.
+    package func takeOver(from earlier: RequestPolicies) {
+        for observer in observers {
+            for before in earlier.observers { observer.takeOver(from: before) }
+        }
+    }
+
     /// The headers that the response to a request carries.
     package func responseHeaders(_ result: SchedulingResult) -> [(name: String, value: String)] {
         sessionTokens.compactMap { token in

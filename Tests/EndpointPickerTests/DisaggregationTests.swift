@@ -90,6 +90,16 @@ struct DisaggregationTests {
             let held = String(long.prefix(768))
             let again = try await picker.exchange(frames(prompt(held)), replies: 2)
             #expect(header(prefiller, of: again.first) == nil)
+            #expect(
+                picker.metrics.contains(
+                    #"llm_d_epp_disagg_decision_total{decision_type="decode-only",model_name="m",plugin_name="disagg-"#
+                )
+            )
+            #expect(
+                picker.metrics.contains(
+                    #"llm_d_inference_scheduler_disagg_decision_total{decision_type="prefill-decode",model_name="m"} 1"#
+                )
+            )
         }
     }
 

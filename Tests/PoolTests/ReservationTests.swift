@@ -27,6 +27,21 @@ struct ReservationTests {
         #expect(load.requests == 1)
     }
 
+    @Test("Tokens may be given back before the request; what no page has shown yet stays until its end")
+    func tokensFirst() {
+        var reservation = pool.reserve(endpoint, tokens: 7)
+        let other = pool.reserve(endpoint, tokens: 5)
+        for _ in 0..<2 {
+            reservation.releaseTokens()
+            #expect(load.tokens == 5 && load.requests == 2)
+            #expect(load.unseenTokens == 12 && load.unseenRequests == 2)
+        }
+        reservation.release()
+        #expect(load.tokens == 5 && load.requests == 1 && load.unseenTokens == 5)
+        other.release()
+        #expect(load.tokens == 0 && load.requests == 0 && load.unseenTokens == 0)
+    }
+
     @Test("A reservation is given back exactly once, by release or by being dropped")
     func release() {
         reserveAndDrop()

@@ -38,6 +38,12 @@ private let everyScorer: [SchedulingProfile.WeightedScorer] = [
     .init(name: "running", weight: 1, scorer: RunningRequestsSizeScorer()),
     .init(name: "lora", weight: 1, scorer: LoRAAffinityScorer()),
     .init(name: "tokens", weight: 0.5, scorer: TokenLoadScorer(queueThresholdTokens: 1_000)),
+    .init(name: "load", weight: 1, scorer: LoadAwareScorer(threshold: 10)),
+    .init(name: "active", weight: 1, scorer: ActiveRequestScorer(maxBusyScore: 0.5)),
+    .init(name: "cold", weight: 1, scorer: NoHitLRUScorer()),
+    .init(name: "length", weight: 1, scorer: ContextLengthAware()),
+    .init(name: "blocks", weight: 1, scorer: EndpointAttributeScorer(attribute: .cacheNumBlocks, lowerIsBetter: true)),
+    .init(name: "session", weight: 1, scorer: SessionAffinityScorer(.token(SessionToken()))),
 ]
 
 private func randomPages(_ count: Int, _ generator: inout SeededGenerator) -> [Page] {

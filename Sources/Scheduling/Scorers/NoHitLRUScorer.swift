@@ -60,6 +60,12 @@ package struct NoHitLRUScorer: Scorer, DecisionObserver {
         }
     }
 
+    package func takeOver(from earlier: any DecisionObserver) {
+        guard let earlier = earlier as? NoHitLRUScorer else { return }
+        let known = earlier.recency.order.withLock { $0 }
+        recency.order.withLock { $0 = Array(known.suffix(lruSize)) }
+    }
+
     private static func isCold(_ matches: PrefixMatches?, _ candidates: Candidates) -> Bool {
         guard let matches else { return true }
         return !candidates.list.contains { matches.blocks(at: $0.index) > 0 }

@@ -100,4 +100,12 @@ package struct SessionRegistry: DecisionObserver {
         }
         bindings.bind(session, to: number, at: request.now)
     }
+
+    /// Sessions are the same when they are named in the same way and belong to the same profile's pick.
+    package func takeOver(from earlier: any DecisionObserver) {
+        guard let earlier = earlier as? SessionRegistry, earlier.sources == sources, earlier.profile == profile else {
+            return
+        }
+        bindings.copy(earlier.bindings)
+    }
 }

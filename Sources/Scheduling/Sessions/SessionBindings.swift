@@ -66,6 +66,12 @@ package final class SessionBindings: Sendable {
         }
     }
 
+    /// Makes this what `other` is. More than there is room for goes with the next binding.
+    func copy(_ other: SessionBindings) {
+        let known = other.state.withLock { $0 }
+        state.withLock { $0 = known }
+    }
+
     private func evict(_ state: inout State, _ now: MonotonicTime) {
         while state.head < state.order.count {
             let oldest = state.order[state.head]

@@ -15,6 +15,7 @@ package final class PickerMetrics: Sendable {
     package let prefixHitRatio: MetricFamily<PluginLabels, Histogram>
     /// Bytes of a prompt that the picked endpoint holds.
     package let prefixHitBytes: MetricFamily<PluginLabels, Histogram>
+    let disaggregations: MetricFamily<DisaggregationLabels, Counter>
 
     let streams: Gauge
     let scrapes: MetricFamily<OneLabel, Counter>
@@ -104,6 +105,18 @@ package final class PickerMetrics: Sendable {
                 "llm_d_epp_prefix_indexer_hit_bytes",
                 help: "Bytes of a prompt found in the index.",
                 labels: PluginLabels.all
+            )
+        )
+        disaggregations = registry.counter(
+            Exposure(
+                "llm_d_epp_disagg_decision_total",
+                help: "Decisions, by the stages that got endpoints of their own.",
+                labels: DisaggregationLabels.all
+            ),
+            Exposure(
+                "llm_d_inference_scheduler_disagg_decision_total",
+                help: "Decisions, by the stages that got endpoints of their own.",
+                labels: DisaggregationLabels.own
             )
         )
 

@@ -76,6 +76,17 @@ struct NoHitLRUScorerTests {
         #expect(isClose(scores(small, pool.everyone), [1, 1.0 / 3, 0, 2.0 / 3]))
     }
 
+    @Test("A new configuration goes on with the order of the earlier one, as far as it remembers")
+    func takenOver() throws {
+        let scheduler = scheduler()
+        for index in 0..<3 {
+            try decide(scheduler, pool.everyone, request(hashes: prompt(3, seed: UInt64(index))))
+        }
+        let next = NoHitLRUScorer(lruSize: 2)
+        next.takeOver(from: scorer)
+        #expect(isClose(scores(next, pool.everyone), [1, 1.0 / 3, 0, 2.0 / 3]))
+    }
+
     @Test("A request without a prompt changes no order")
     func withoutPrompt() throws {
         var request = request()

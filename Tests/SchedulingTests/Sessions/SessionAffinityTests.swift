@@ -132,6 +132,20 @@ struct SessionAffinityTests {
         #expect(try decide(scheduler, pool.everyone, request).endpoint === moved)
     }
 
+    @Test("A new configuration goes on with the sessions of the earlier one, if it names sessions in the same way")
+    func takenOver() throws {
+        let before = scheduler(registry())
+        let homes = try (0..<6).map { try decide(before, pool.everyone, session("s\($0)")).endpoint.number }
+        let after = scheduler(registry(capacity: 4))
+        after.policies.takeOver(from: before.policies)
+        for index in 0..<6 where index > 1 {
+            #expect(try decide(after, pool.everyone, session("s\(index)")).endpoint.number == homes[index])
+        }
+        let other = SessionRegistry(sources: [.cookie("sid")], bindings: SessionBindings(timeToLive: .seconds(1)))
+        scheduler(other).policies.takeOver(from: before.policies)
+        #expect(other.bindings.count == 0)
+    }
+
     @Test("Sessions are forgotten after their time, and the latest used are kept when there are too many")
     func bounds() {
         let bindings = SessionBindings(capacity: 3, timeToLive: .seconds(10))
@@ -147,7 +161,7 @@ struct SessionAffinityTests {
         #expect(bindings.count == 1)
     }
 
-    @Test("A million uses by a thousand sessions keep no more than the sessions")
+    @Test("However many sessions come and go, no more are kept than there is room for")
     func churn() {
         let bindings = SessionBindings(capacity: 500, timeToLive: .seconds(1_000))
         var generator = SeededGenerator(seed: 4)
