@@ -24,7 +24,6 @@ extension ConfigurationReader {
         flowControl.priorityBands = bands(section.list("priorityBands", limit: Self.listLimit), names)
         flowControl.usageLimitPolicy = policy(&section, "usageLimitPolicyPluginRef", names)
         flowControl.enablesEviction = section.bool("enableEviction") ?? false
-        flowControl.evictionPosition = section.keyPosition(of: "enableEviction")
         if let node = section.node("saturationDetector"), let detector = reference(in: node, names) {
             if configuration.saturationDetector != nil {
                 diagnostics.error(
@@ -34,7 +33,7 @@ extension ConfigurationReader {
             }
             configuration.saturationDetector = detector
         }
-        for key in ["bandSelectionPolicyPluginRef"] { section.unavailable(key) }
+        section.unavailable("bandSelectionPolicyPluginRef")
         section.finish()
         return flowControl
     }

@@ -112,7 +112,6 @@ package struct EndpointPickerConfiguration: Sendable {
         package var priorityBands: [Band] = []
         package var usageLimitPolicy: Reference?
         package var enablesEviction = false
-        package var evictionPosition = SourcePosition.start
     }
 
     package struct FeatureGate: Sendable {

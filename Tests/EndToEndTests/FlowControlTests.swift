@@ -79,6 +79,8 @@ struct FlowControlTests {
     func timeToLive() async throws {
         try await withDeployment(Self.plan("defaultRequestTTL: 300ms")) { deployment in
             let first = try await occupy(deployment)
+            let page = try await JSON(text: deployment.apus.page("/debug/config").text)["flowControl"]
+            #expect(page["defaultPriorityBand"]["maxRequests"].int == 5_000)
             let late = try await deployment.client.send(Ask.completion("The second"))
             #expect(late.status == 503)
             #expect(late.text.hasPrefix("inference error: ServiceUnavailable - request timed out in queue: "))
