@@ -309,7 +309,27 @@ struct PluginRegistryTests {
         )
         #expect(found != nil)
         #expect(said == [#"f:5:3: warning: plugin "lora-affinity-scorer" is not used"#])
-        #expect(setup("plugins: []").said == ["f:1:1: warning: profile \"default\" has no scorer: it picks at random"])
+        let randomly = setup("plugins: [{type: random-picker}]")
+        #expect(randomly.said == ["f:1:1: warning: profile \"default\" has no scorer: it picks at random"])
+    }
+
+    @Test("A configuration that says nothing of scheduling schedules as none at all does")
+    func builtInScheduling() throws {
+        let (found, said) = setup(
+            """
+            plugins:
+            - {type: file-discovery, parameters: {path: /e.yaml}}
+            dataLayer: {discovery: {pluginRef: file-discovery}}
+            """
+        )
+        let profiles = try #require(found?.scheduler.profiles)
+        #expect(said == [])
+        #expect(profiles.map(\.name) == ["default"])
+        #expect(
+            profiles.first?.scorers.map { "\($0.name) \($0.weight)" } == [
+                "queue-scorer 2.0", "kv-cache-utilization-scorer 2.0", "prefix-cache-scorer 3.0",
+            ]
+        )
     }
 
     @Test("Metrics are read by default, with the parameters of declared plugins, and not when the data layer says so")

@@ -3,7 +3,7 @@ internal import Scheduling
 
 /// Makes the plugins of a configuration and wires them, with the reference's defaults for what is not said. What does not fit is reported.
 struct SetupAssembler {
-    let configuration: EndpointPickerConfiguration
+    private(set) var configuration: EndpointPickerConfiguration
     let diagnostics: Diagnostics
     private let prefixIndex: PrefixIndex
     private(set) var instances: [String: PluginInstance] = [:]
@@ -20,6 +20,7 @@ struct SetupAssembler {
         for plugin in configuration.plugins {
             instances[plugin.name] = PluginRegistry.make(plugin, diagnostics)
         }
+        if !declaresScheduling { declareBuiltInScheduling() }
         resolve()
         let profiles = profiles()
         let handler = handler(profiles.count)
@@ -67,6 +68,30 @@ struct SetupAssembler {
     }
 
     // MARK: Profiles
+
+    /// Whether the configuration says anything of how endpoints are chosen.
+    private var declaresScheduling: Bool {
+        !configuration.profiles.isEmpty
+            || instances.values.contains { instance in
+                switch instance {
+                case .filter, .scorer, .filterAndScorer, .prefixCacheScorer, .picker, .profileHandler, .needsOthers,
+                    .unusable:
+                    true
+                default: false
+                }
+            }
+    }
+
+    /// A file that only lists endpoints, or configures what is around scheduling, schedules as no file at all does.
+    private mutating func declareBuiltInScheduling() {
+        let builtIn = EndpointPickerConfiguration.builtIn
+        for plugin in builtIn.plugins {
+            guard instances[plugin.name] == nil else { return }
+            instances[plugin.name] = PluginRegistry.make(plugin, diagnostics)
+            configuration.plugins.append(plugin)
+        }
+        configuration.profiles = builtIn.profiles
+    }
 
     private mutating func profiles() -> [SchedulingProfile] {
         let picker = configuration.plugins.lazy.compactMap { [instances] plugin -> (any Picker)? in
