@@ -138,6 +138,16 @@ size_t apus_reply_pack(const apus_reply *reply, uint8_t *out) {
     if (has_mutation) common.header_mutation = &mutation;
     common.clear_route_cache = reply->clear_route_cache;
 
+    Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode mode =
+        ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__INIT;
+    if (reply->overrides_mode) {
+        mode.request_body_mode = reply->request_body_mode;
+        mode.response_body_mode = reply->response_body_mode;
+        // Without anything more to send Envoy would close the stream at once, and with it go the news of the response's end.
+        mode.response_trailer_mode = ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__HEADER_SEND_MODE__SEND;
+        message.mode_override = &mode;
+    }
+
     message.response_case = reply->kind;
     switch (reply->kind) {
     case ENVOY__SERVICE__EXT_PROC__V3__PROCESSING_RESPONSE__RESPONSE_REQUEST_HEADERS:

@@ -58,7 +58,7 @@ struct ConfigurationReader {
             }
         }
         fields.unavailable("orchestration")
-        fields.unavailable("responseProcessing")
+        readResponseProcessing(&configuration)
         fields.finish()
         return configuration
     }
@@ -71,6 +71,12 @@ struct ConfigurationReader {
             configuration.apiVersion = EndpointPickerConfiguration.APIVersion(rawValue: text) ?? .llmd
         }
         _ = fields.string("kind", oneOf: ["EndpointPickerConfig"])
+    }
+
+    private mutating func readResponseProcessing(_ configuration: inout EndpointPickerConfiguration) {
+        let all = EndpointPickerConfiguration.ResponseProcessing.allCases
+        guard let text = fields.string("responseProcessing", oneOf: all.map(\.rawValue)) else { return }
+        configuration.responseProcessing = .init(rawValue: text) ?? configuration.responseProcessing
     }
 
     // MARK: Feature gates

@@ -79,6 +79,16 @@ package struct EndpointPickerConfiguration: Sendable {
         package var injectDefaults = true
     }
 
+    /// How much of the responses is looked at.
+    package enum ResponseProcessing: String, Sendable, CaseIterable {
+        /// All of it.
+        case full
+        /// The beginning and the end of a stream of events, where its usage is.
+        case tail
+        /// Headers only, where the gateway can be asked to keep bodies to itself; else as `tail`.
+        case headers
+    }
+
     /// How requests wait; counts only with the gate `flowControl`. Nil members are not in the file.
     package struct FlowControl: Sendable {
         package struct Band: Sendable {
@@ -119,6 +129,7 @@ package struct EndpointPickerConfiguration: Sendable {
     /// Nil when the file does not speak of it.
     package var flowControl: FlowControl?
     package var parsers: [Reference] = []
+    package var responseProcessing = ResponseProcessing.full
     /// Nil when the file does not speak of it.
     package var dataLayer: DataLayer?
 

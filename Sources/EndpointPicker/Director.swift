@@ -1,4 +1,5 @@
 internal import Bytes
+package import Configuration
 internal import ExtProc
 package import Inference
 package import Pool
@@ -16,6 +17,7 @@ package final class Director: Sendable {
     private let policy: Lock<Policy>
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
+    private let herding = HerdingIndex()
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
     private static let rescheduleLimit = 8
@@ -56,9 +58,13 @@ package final class Director: Sendable {
     // MARK: Reading
 
     /// Reads the whole body of a request; nil when the parser of its path reads none.
-    func parse(headers: HeaderList, body: borrowing ByteBuffer) throws(PickerError) -> PickedRequest? {
+    func parse(
+        headers: HeaderList,
+        body: borrowing ByteBuffer,
+        with parsers: ParserSelection
+    ) throws(PickerError) -> PickedRequest? {
         do {
-            guard let request = try settings.parsers.parse(body, path: headers.inferencePath) else { return nil }
+            guard let request = try parsers.parse(body, path: headers.inferencePath) else { return nil }
             return PickedRequest(model: request.model, modelRange: request.modelRange, inference: request)
         } catch {
             throw PickerError(.badRequest, error.message, fault: .client)
@@ -113,6 +119,7 @@ package final class Director: Sendable {
                 continue
             }
             scheduler.record(scheduling, result)
+            if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
             note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
@@ -125,6 +132,7 @@ package final class Director: Sendable {
             var decision = Decision(
                 destination: result.destination,
                 scores: policy.settings.emitsScores ? Self.scores(of: result.primary) : nil,
+                prompt: scheduler.prefixCache.map { PlacedPrompt(blocks: scheduling.prefix, cache: $0) },
                 reservations: reserved
             )
             decision.headers = result.requestHeaders
@@ -189,12 +197,7 @@ package final class Director: Sendable {
         let endpoint = result.endpoint
         record.decidedAt = decidedAt.nanoseconds
         record.schedulingTime = decidedAt.nanoseconds - startedAt.nanoseconds
-        record.pick = RequestRecord.Pick(
-            address: endpoint.hostPort,
-            name: endpoint.identity.name,
-            namespace: endpoint.identity.namespace,
-            port: endpoint.port
-        )
+        record.pick = RequestRecord.Pick(endpoint)
         record.decision = DecisionRecord(
             requestID: record.requestID,
             model: record.model,
@@ -204,6 +207,7 @@ package final class Director: Sendable {
         if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
+            record.predictedCachedTokens = predicted.matched * blockTokens
             telemetry.prefixPredicted(
                 matched: predicted.matched,
                 total: predicted.total,
@@ -253,6 +257,9 @@ package struct DirectorSettings: Sendable {
     /// Whether the picked endpoints' scores go into dynamic metadata.
     package var emitsScores: Bool
 
+    /// How much of the responses is looked at.
+    package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
+
     package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
         self.parsers = parsers
         self.honorsSubset = honorsSubset
@@ -287,6 +294,8 @@ struct Decision: ~Copyable {
     /// `ip:port`, several with commas, the best first.
     let destination: String
     let scores: String?
+    /// What the prefix cache was told of the request; nil without one.
+    let prompt: PlacedPrompt?
     /// What the destination is told of the request's other endpoints.
     var headers: [(name: String, value: String)] = []
     /// Control headers that clients may send, in lower case.
@@ -299,9 +308,10 @@ struct Decision: ~Copyable {
     var tokensEndWithFirstByte = false
     private let reservations: Reservations
 
-    init(destination: String, scores: String?, reservations: consuming Reservations) {
+    init(destination: String, scores: String?, prompt: PlacedPrompt?, reservations: consuming Reservations) {
         self.destination = destination
         self.scores = scores
+        self.prompt = prompt
         self.reservations = reservations
     }
 

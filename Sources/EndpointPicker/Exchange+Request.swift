@@ -33,7 +33,7 @@ extension Exchange {
     }
 
     private func readSubset(of frame: borrowing Frame) {
-        guard director.settings.honorsSubset, subset == nil else { return }
+        guard settings.honorsSubset, subset == nil else { return }
         subset = frame.metadataStrings(
             namespace: "envoy.lb.subset_hint",
             key: "x-gateway-destination-endpoint-subset"
@@ -79,6 +79,7 @@ extension Exchange {
         metadata.set(ControlHeaders.destination, decision.destination)
         if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
 
+        prompt = decision.prompt
         stages = decision.stages
         answer = ResponsePolicies(
             headers: decision.responseHeaders,
@@ -113,7 +114,7 @@ extension Exchange {
             guard let found = InferenceRequest.readPartial(body) else { return nil }
             return PickedRequest(model: found.model, modelRange: found.modelRange, inference: nil)
         case .headersAndBody, .bufferedBody(isPartial: false):
-            return try director.parse(headers: headers, body: body)
+            return try director.parse(headers: headers, body: body, with: settings.parsers)
         }
     }
 }

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Configuration
 internal import ExtProc
 internal import Inference
 internal import Pool
@@ -7,24 +8,37 @@ internal import Telemetry
 // The response's way: headers, body, trailers; its usage read as it goes by.
 extension Exchange {
     func answerResponseHeaders(_ frame: borrowing Frame, isLast: Bool) async throws {
+        let arrivedAt = MonotonicTime.now()
         callBackPlace = nil
         let response = frame.headers()
-        record.responseHeadersAt = MonotonicTime.now().nanoseconds
+        record.responseHeadersAt = arrivedAt.nanoseconds
         record.status = (response[":status"] ?? response["status"]).flatMap { Int($0) } ?? 0
         if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
-        isEventStream = response.value(of: "content-type", contains: "text/event-stream")
-        record.isStreaming = isEventStream || record.isStreaming
-        usage = UsageReader(format: usageFormat(of: response))
-        // What was asked for as a stream goes on piece by piece, also when it is no stream of events.
-        isPassing = record.isStreaming
+        follow(frame)
         notice(response)
+        beginReading(response)
 
         var reply = Reply(.responseHeaders)
         reply.headers.set(ControlHeaders.seen, "true")
         addHeaders(to: &reply, frame)
         stages = nil
+        if !isLast, let modes = modesWithoutBodies {
+            reply.bodyModes = modes
+            hasStoppedBodies = true
+        }
+        worked(since: arrivedAt)
         if isLast { finish() }
         try await send(reply)
+    }
+
+    /// Moves what is held for the request to the endpoint that serves it, when the gateway names another than the one picked.
+    private func follow(_ frame: borrowing Frame) {
+        defer { prompt = nil }
+        let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
+        guard let served, let current = reservation.take() else { return }
+        reservation =
+            current.endpoint.hostPort == served
+            ? current : director.move(current, to: served, prompt: prompt, record: record)
     }
 
     private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
@@ -37,13 +51,6 @@ extension Exchange {
         )
     }
 
-    private func usageFormat(of response: HeaderList) -> UsageReader.Format {
-        if isEventStream { return .eventStream }
-        let isGRPC =
-            director.settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
-        return isGRPC ? .grpc : .json
-    }
-
     /// Takes a gateway's own 503 as word that it could not connect to the endpoint.
     private func notice(_ response: HeaderList) {
         // A response of the model server carries the time that it took; one that Envoy made itself does not.
@@ -53,26 +60,72 @@ extension Exchange {
         director.pool.suspect(endpoint, at: .now())
     }
 
-    func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
-        if frame.bodyByteCount > 0 {
-            if record.firstByteAt == 0 {
-                record.firstByteAt = MonotonicTime.now().nanoseconds
-                if answer.tokensEndWithFirstByte { reservation?.releaseTokens() }
+    // MARK: Reading
+
+    private func beginReading(_ response: HeaderList) {
+        isEventStream = response.value(of: "content-type", contains: "text/event-stream")
+        record.isStreaming = isEventStream || record.isStreaming
+        // What was asked for as a stream goes on piece by piece, also when it is no stream of events.
+        isPassing = record.isStreaming
+        if isEventStream {
+            if settings.responseProcessing == .full {
+                usage = UsageReader(format: .eventStream)
+            } else {
+                tail = EventTail()
             }
-            record.responseBytes += frame.bodyByteCount
-            frame.withBody { usage?.consume($0) }
+        } else {
+            let isGRPC =
+                settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
+            usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
+    }
+
+    /// How Envoy is asked to go on without the response's body; nil when it shall not be asked, or would not heed it.
+    private var modesWithoutBodies: BodyModes? {
+        let modes = conversation.modes
+        guard settings.responseProcessing == .headers, restorer == nil, !modes.request.isDuplex,
+            !modes.response.isDuplex,
+            modes.response != .none
+        else { return nil }
+        return BodyModes(request: modes.request, response: .none)
+    }
+
+    private func read(_ frame: borrowing Frame, at now: MonotonicTime) {
+        guard frame.bodyByteCount > 0 else { return }
+        // A filter that does not allow the override goes on sending bodies.
+        hasStoppedBodies = false
+        if record.firstByteAt == 0, answer.tokensEndWithFirstByte { reservation?.releaseTokens() }
+        director.telemetry.responsePiece(
+            record,
+            byteCount: frame.bodyByteCount,
+            isEvent: record.isStreaming,
+            at: now.nanoseconds
+        )
+        frame.withBody { piece in
+            usage?.consume(piece)
+            tail?.keep(piece)
+        }
+    }
+
+    // MARK: Answering
+
+    func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
+        let arrivedAt = MonotonicTime.now()
+        read(frame, at: arrivedAt)
         switch form {
         case .chunks(let isLast):
-            if isHolding { return try await hold(frame, isLast: isLast) }
-            try await pass(frame, form, isLast: isLast)
+            if isHolding {
+                try await hold(frame, isLast: isLast, since: arrivedAt)
+            } else {
+                try await pass(frame, form, isLast: isLast, since: arrivedAt)
+            }
         case .frame(let isLast):
-            try await pass(frame, form, isLast: isLast)
+            try await pass(frame, form, isLast: isLast, since: arrivedAt)
         }
     }
 
     func answerResponseTrailers(_ form: Conversation.ResponseForm) async throws {
-        if case .chunks = form { try await sendHeld(endsBody: true, endsStream: false) }
+        if case .chunks = form { try await sendHeld(endsBody: true, endsStream: false, since: .now()) }
         finish()
         try await send(Reply(.responseTrailers))
     }
@@ -81,21 +134,24 @@ extension Exchange {
     private var isHolding: Bool { !isEventStream && !isPassing }
 
     /// Keeps a piece, and sends everything when it was the last.
-    private func hold(_ frame: borrowing Frame, isLast: Bool) async throws {
+    private func hold(_ frame: borrowing Frame, isLast: Bool, since arrivedAt: MonotonicTime) async throws {
         frame.withBody { held.append($0) }
         if isLast {
-            try await sendHeld(endsBody: true, endsStream: true)
+            try await sendHeld(endsBody: true, endsStream: true, since: arrivedAt)
         } else if held.count > limits.heldResponseBytes {
             isPassing = true
-            try await sendHeld(endsBody: false, endsStream: false)
+            try await sendHeld(endsBody: false, endsStream: false, since: arrivedAt)
+        } else {
+            worked(since: arrivedAt)
         }
     }
 
     /// Sends what was kept, and what the restoring of the model's name kept back.
-    private func sendHeld(endsBody: Bool, endsStream: Bool) async throws {
+    private func sendHeld(endsBody: Bool, endsStream: Bool, since arrivedAt: MonotonicTime) async throws {
         var outgoing = held.take()
         if let restored = restorer?.process(outgoing.bytes, isLast: endsBody) { outgoing = restored }
         let form = Conversation.ResponseForm.chunks(isLast: endsStream)
+        worked(since: arrivedAt)
         if endsStream { finish() }
         let sent = outgoing.take()
         try await send(form.replies(byteCount: sent.count, isEdited: true)) { $0(sent.bytes) }
@@ -105,11 +161,14 @@ extension Exchange {
     private func pass(
         _ frame: borrowing Frame,
         _ form: Conversation.ResponseForm,
-        isLast: Bool
+        isLast: Bool,
+        since arrivedAt: MonotonicTime
     ) async throws {
-        if isLast { finish() }
         let isWhole = conversation.modes.response == .buffered
-        if let restored = frame.withBody({ restorer?.process($0, isLast: isLast || isWhole) }) {
+        let restored = frame.withBody { restorer?.process($0, isLast: isLast || isWhole) }
+        worked(since: arrivedAt)
+        if isLast { finish() }
+        if let restored {
             var plan = form.replies(byteCount: restored.count, isEdited: true)
             // Envoy refuses a buffered body of another length than the header says.
             if isWhole { plan[0].reply.headers.set("content-length", String(restored.count)) }
@@ -118,10 +177,15 @@ extension Exchange {
         try await send(form.replies(byteCount: frame.bodyByteCount, isEdited: false)) { frame.withBody($0) }
     }
 
+    /// Counts the time from a frame's arrival until its answer was ready.
+    private func worked(since arrivedAt: MonotonicTime) {
+        record.responseProcessingTime += MonotonicTime.now().nanoseconds - arrivedAt.nanoseconds
+    }
+
     /// The response has ended: its load is gone from the endpoint before its last byte is on its way.
-    private func finish() {
+    func finish() {
         usage?.finish()
-        if let usage = usage?.usage {
+        if let usage = tail?.finish() ?? usage?.usage {
             record.usage = .init(
                 promptTokens: usage.promptTokens,
                 cachedTokens: usage.cachedTokens,

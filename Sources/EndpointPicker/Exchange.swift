@@ -13,6 +13,8 @@ internal import Telemetry
 final class Exchange {
     let director: Director
     let limits: PickerLimits
+    /// Those of the configuration with which the exchange began.
+    let settings: DirectorSettings
     let record: RequestRecord
     let call: ServerCall
     private(set) var conversation = Conversation()
@@ -25,6 +27,7 @@ final class Exchange {
 
     // From the decision to the end of the response.
     var reservation: Reservation?
+    var prompt: PlacedPrompt?
     var stages: StageReservations?
     var answer = ResponsePolicies()
     /// Held while the request may be called back for one of a higher priority: until its response begins.
@@ -34,6 +37,10 @@ final class Exchange {
     // The response.
     var isEventStream = false
     var usage: UsageReader?
+    /// In place of a reader, where only the end of a stream is read.
+    var tail: EventTail?
+    /// Envoy was asked to send no more of the response, and has sent no more.
+    var hasStoppedBodies = false
     /// What is kept of a response that is sent on as a whole.
     var held = ByteBuffer()
     /// The response grew over the limit of what is kept and is passed on piece by piece.
@@ -43,6 +50,7 @@ final class Exchange {
         self.call = call
         self.director = director
         self.limits = limits
+        settings = director.settings
         record = director.telemetry.begin()
         generator = director.nextGenerator()
     }
@@ -60,13 +68,13 @@ final class Exchange {
                 )
                 try await handle(event, frame)
             }
-            director.telemetry.finish(record, termination)
+            end()
             return .ok
         } catch let refusal as PickerError {
             return await refuse(refusal)
         } catch let error as RPCError {
             // Envoy resets the stream when it has no more to show, too.
-            director.telemetry.finish(record, termination)
+            end()
             return error.status
         } catch {
             director.telemetry.finish(record, .failed("protocol"))
@@ -87,12 +95,18 @@ final class Exchange {
         throw PickerError.calledBack
     }
 
-    /// What an end of the stream means now.
-    private var termination: Termination {
+    /// The stream has ended: what that means depends on what was to come.
+    private func end() {
         switch conversation.progress {
-        case .complete: .complete
-        case .unobserved: .unobserved
-        case .cutShort: .clientGone
+        case .complete:
+            director.telemetry.finish(record, .complete)
+        case .cutShort:
+            // Where bodies were stopped, the stream's end is the response's.
+            director.telemetry.finish(record, hasStoppedBodies ? .unobserved : .clientGone)
+        case .unobserved:
+            // Envoy may have left long before the response ends. The load stays until the endpoint itself tells what it is doing.
+            if let reservation = reservation.take() { director.pool.linger(reservation, at: .now()) }
+            director.telemetry.finish(record, .unobserved)
         }
     }
 

@@ -178,8 +178,21 @@ package enum BodyMode: Sendable, Equatable {
         }
     }
 
+    var wireValue: Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode__BodySendMode {
+        switch self {
+        case .none: ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__NONE
+        case .streamed: ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__STREAMED
+        case .buffered: ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__BUFFERED
+        case .bufferedPartial:
+            ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__BUFFERED_PARTIAL
+        case .fullDuplexStreamed:
+            ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__FULL_DUPLEX_STREAMED
+        case .grpc: ENVOY__EXTENSIONS__FILTERS__HTTP__EXT_PROC__V3__PROCESSING_MODE__BODY_SEND_MODE__GRPC
+        }
+    }
+
     /// Replies carry the body themselves, as chunks of their own, and come when the processor likes.
-    var isDuplex: Bool { self == .fullDuplexStreamed || self == .grpc }
+    package var isDuplex: Bool { self == .fullDuplexStreamed || self == .grpc }
 }
 
 /// Both directions' body modes, as `protocol_config` announces them.

@@ -30,6 +30,9 @@ package struct Reply: Sendable {
     package var clearRouteCache = false
     package var body = Body.unchanged
     package var dynamicMetadata: DynamicMetadata?
+    /// Asks Envoy to send bodies in other modes from here on. Only replies to headers may ask; Envoy heeds it when its filter has
+    /// `allow_mode_override`, and never while either body is configured as FULL_DUPLEX_STREAMED.
+    package var bodyModes: BodyModes?
 
     package init(_ kind: Kind) {
         self.kind = kind
@@ -70,6 +73,11 @@ package struct Reply: Sendable {
         case .streamed(let endOfStream):
             flat.body_kind = APUS_BODY_STREAMED
             flat.end_of_stream = endOfStream
+        }
+        if let bodyModes {
+            flat.overrides_mode = true
+            flat.request_body_mode = bodyModes.request.wireValue
+            flat.response_body_mode = bodyModes.response.wireValue
         }
         let metadata = dynamicMetadata
         return bytes.withUnsafeBytes { body in

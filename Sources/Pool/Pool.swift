@@ -45,6 +45,7 @@ package final class Pool: Sendable {
     package let stalenessThreshold: Duration
     private let state = Lock(State())
     private let published = Lock(Snapshot.empty)
+    let lingering = Lingering()
     private let watch = PoolWatch()
 
     package init(stalenessThreshold: Duration) {
@@ -120,6 +121,7 @@ package final class Pool: Sendable {
             defer { state.syncWaiters = [] }
             return state.syncWaiters
         }
+        lingering.release(seenIn: snapshot)
         watch.snapshotPublished()
         for waiter in waiters { waiter() }
     }
@@ -198,6 +200,7 @@ package final class Pool: Sendable {
     /// Makes what was recorded visible. Building a snapshot costs time in proportion to the pool, so call it once for a batch of pages.
     package func publish() {
         if state.withLock({ publish(&$0) }) { watch.snapshotPublished() }
+        lingering.release(seenIn: snapshot)
     }
 
     /// True when there was something to publish.

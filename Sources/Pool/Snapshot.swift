@@ -28,6 +28,11 @@ package final class Snapshot: Sendable {
 
     package var count: Int { endpoints.count }
 
+    /// The index of the endpoint that answers at `ip:port` (an IPv6 address in brackets), or nil.
+    package func index(at hostPort: String) -> Int? {
+        endpoints.firstIndex { $0.hostPort == hostPort }
+    }
+
     /// Whether the latest good page of endpoint `index` is younger than `threshold`.
     package func isFresh(_ index: Int, at now: MonotonicTime, threshold: Duration) -> Bool {
         guard let updatedAt = scrapes[index].updatedAt else { return false }

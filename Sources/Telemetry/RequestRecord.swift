@@ -85,6 +85,8 @@ package final class RequestRecord {
     // MARK: The decision
 
     package var pick: Pick?
+    /// Tokens of the prompt that the picked endpoint was expected to have cached; nil without a prefix index.
+    package var predictedCachedTokens: Int?
     /// Its scores; also what `/debug/decisions` shows.
     package var decision: DecisionRecord?
 
@@ -107,6 +109,8 @@ package final class RequestRecord {
     package var responseHeadersAt: UInt64 = 0
     /// The first byte of the response's body arrived.
     package var firstByteAt: UInt64 = 0
+    /// The latest piece of the response's body arrived.
+    package var latestPieceAt: UInt64 = 0
     package var finishedAt: UInt64 = 0
     /// Nanoseconds that the request waited to be let in.
     package var queueTime: UInt64 = 0

@@ -85,6 +85,22 @@ package final class Telemetry: Sendable {
         ).add()
     }
 
+    /// A piece of the response's body arrived. Call for each that has bytes; an event stream's pieces are timed.
+    package func responsePiece(_ record: RequestRecord, byteCount: Int, isEvent: Bool, at now: UInt64) {
+        record.responseBytes += byteCount
+        if record.firstByteAt == 0 {
+            record.firstByteAt = now
+        } else if isEvent, let series = record.series, now >= record.latestPieceAt {
+            series.interTokenLatency.observe(nanoseconds: now - record.latestPieceAt)
+        }
+        record.latestPieceAt = now
+    }
+
+    /// The most-picked endpoint was picked `count` times on one state of the pool.
+    package func herded(_ count: Int) {
+        metrics.herdingPicks.observe(Double(count))
+    }
+
     /// The request is over. A second call does nothing. `finishedAt` is filled in when it is not.
     package func finish(_ record: RequestRecord, _ termination: Termination) {
         guard !record.isFinished else { return }
@@ -159,7 +175,13 @@ package final class Telemetry: Sendable {
         let usage = record.usage
         if let prompt = usage.promptTokens, prompt > 0 { series.inputTokens.observe(Double(prompt)) }
         if let completion = usage.completionTokens, completion > 0 { series.outputTokens.observe(Double(completion)) }
-        if let cached = usage.cachedTokens { series.cachedTokens.observe(Double(cached)) }
+        if let cached = usage.cachedTokens {
+            series.cachedTokens.observe(Double(cached))
+            if let predicted = record.predictedCachedTokens {
+                metrics.predictedTokens.add(predicted)
+                metrics.reportedTokens.add(cached)
+            }
+        }
         if let first = record.time(from: record.receivedAt, to: record.firstByteAt) {
             series.timeToFirstToken(streaming: record.isStreaming).observe(nanoseconds: first)
         }

@@ -157,6 +157,8 @@ package struct EnvoyReply: Equatable, CustomStringConvertible {
     package var body = Body.unchanged
     /// The dynamic metadata as `namespace/key=value`.
     package var metadata: [String] = []
+    /// The body modes and the response trailers' mode that the reply asks for from here on; nil when it asks for none.
+    package var modeOverride: [UInt64]?
     /// Of an immediate response.
     package var status: Int?
 
@@ -181,6 +183,7 @@ package struct EnvoyReply: Equatable, CustomStringConvertible {
             read(mutation: content.message(2))
             body = .replaced(content.bytes(3) ?? [])
         }
+        modeOverride = message.message(9).map { mode in [3, 4, 6].map { mode.number($0) ?? 0 } }
         for entry in message.message(8)?.all(1) ?? [] {
             guard let entry = ProtobufFields(entry), let namespace = entry.text(1) else { return nil }
             for field in entry.message(2)?.message(5)?.all(1) ?? [] {
@@ -237,6 +240,7 @@ package struct EnvoyReply: Equatable, CustomStringConvertible {
         case .streamed(_, let end): parts.append("chunk \(bodyText.prefix(300))\(end ? ", the last" : "")")
         }
         if !metadata.isEmpty { parts.append("metadata \(metadata)") }
+        if let modeOverride { parts.append("modes \(modeOverride)") }
         return parts.joined(separator: "; ")
     }
 }

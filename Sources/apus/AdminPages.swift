@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Configuration
 internal import EndpointPicker
 internal import Glibc
 internal import HTTPServer
@@ -123,6 +124,7 @@ struct AdminPages: Sendable {
             }
             json.array("parsers") { json in for parser in setup.parsers { json.value(parser) } }
             setup.admission.write(to: &json)
+            json.member("responseProcessing", setup.responseProcessing.rawValue)
             json.object("flags") { json in
                 json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
                 json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")

@@ -80,5 +80,6 @@ extension DirectorSettings {
             honorsSubset: !options.disableSubsetFilter,
             emitsScores: options.emitEndpointScores
         )
+        responseProcessing = setup.responseProcessing
     }
 }

@@ -60,6 +60,16 @@ struct ConfigurationLoaderTests {
         #expect(configuration.dataLayer?.discovery?.name == "disc")
     }
 
+    @Test("How much of responses is processed is one of three words; all of it when nothing is said")
+    func responseProcessing() {
+        #expect(load("plugins: []").configuration?.responseProcessing == .full)
+        #expect(load("responseProcessing: tail").configuration?.responseProcessing == .tail)
+        #expect(load("responseProcessing: headers").configuration?.responseProcessing == .headers)
+        let (found, said) = load("responseProcessing: header")
+        #expect(found == nil)
+        #expect(said.count == 1 && said.first?.hasPrefix("f:3:21: error: ") == true, "\(said)")
+    }
+
     @Test("The older apiVersion has parser and saturationDetector at the top; the newer one warns of them")
     func versions() {
         let text = """

@@ -192,7 +192,8 @@ func withPicker<Result>(
         let result = try await body(picker)
         client.shutdown()
         await server.shutdown(grace: .seconds(5))
-        // Whatever the test did, nothing may be left reserved.
+        // Whatever the test did, nothing may be left reserved, once a page has told what became of requests that Envoy did not follow.
+        pool.set(pods)
         #expect(picker.inFlight.allSatisfy { $0 == 0 }, "reservations are left over")
         return result
     } catch {

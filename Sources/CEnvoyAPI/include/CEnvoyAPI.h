@@ -61,6 +61,11 @@ typedef struct {
     size_t body_count;
     bool end_of_stream;
 
+    /// Asks for other modes of body, when `overrides_mode`; the response's trailers go on being sent.
+    bool overrides_mode;
+    Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode__BodySendMode request_body_mode;
+    Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode__BodySendMode response_body_mode;
+
     /// For an immediate response; its body is `body`.
     int32_t status;
 

@@ -12,6 +12,7 @@ package struct SchedulingSetup: Sendable {
     package var discovery: FileDiscoverySettings?
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
+    package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
     /// How requests are let in.
     package var admission: AdmissionSettings
 

@@ -34,6 +34,7 @@ struct SetupAssembler {
             metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
+            responseProcessing: configuration.responseProcessing,
             admission: admission(readsMetrics: metrics != nil)
         )
         if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {

@@ -24,6 +24,8 @@ enum Buckets {
     static let outputTokens: [Double] = [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
     /// Seconds of one scheduling decision.
     static let scheduler: [Double] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
+    /// Requests sent to one endpoint on one state of the pool.
+    static let herdingPicks: [Double] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256]
     /// Seconds in the queue.
     static let queue: [Double] = [
         0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,

@@ -24,6 +24,9 @@ package final class PickerMetrics: Sendable {
     let frameWait: Histogram
     let decisionTime: Histogram
     let immediateResponses: MetricFamily<OneLabel, Counter>
+    let predictedTokens: Counter
+    let reportedTokens: Counter
+    let herdingPicks: Histogram
 
     private let requests: RequestFamilies
     private let series = Lock<[RequestLabels: RequestSeries]>([:])
@@ -150,6 +153,29 @@ package final class PickerMetrics: Sendable {
                 Exposure<NoLabels>(
                     "apus_decision_seconds",
                     help: "Seconds from the last frame of a request's body to the picked endpoint."
+                )
+            ).only
+        predictedTokens =
+            registry.counter(
+                Exposure<NoLabels>(
+                    "apus_prefix_predicted_tokens_total",
+                    help:
+                        "Prompt tokens that the prefix index expected cached, of requests whose server told how many were."
+                )
+            ).only
+        reportedTokens =
+            registry.counter(
+                Exposure<NoLabels>(
+                    "apus_prefix_reported_tokens_total",
+                    help: "Prompt tokens that model servers reported cached, of requests with a prediction."
+                )
+            ).only
+        herdingPicks =
+            registry.histogram(
+                buckets: Buckets.herdingPicks,
+                Exposure<NoLabels>(
+                    "apus_herding_picks",
+                    help: "Picks of the most-picked endpoint between two publications of the pool's metrics."
                 )
             ).only
         immediateResponses = registry.counter(

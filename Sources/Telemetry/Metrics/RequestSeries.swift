@@ -11,6 +11,7 @@ struct RequestFamilies {
     let normalizedTimePerOutputToken: MetricFamily<RequestLabels, Histogram>
     let timeToFirstToken: MetricFamily<DetailedRequestLabels, Histogram>
     let timePerOutputToken: MetricFamily<RequestLabels, Histogram>
+    let interTokenLatency: MetricFamily<RequestLabels, Histogram>
 
     init(_ registry: MetricsRegistry) {
         total = registry.counter(
@@ -101,6 +102,14 @@ struct RequestFamilies {
             Buckets.timePerOutputToken,
             help: "Seconds per completion token after the first one, of streamed responses."
         )
+        interTokenLatency = registry.histogram(
+            buckets: Buckets.timePerOutputToken,
+            Exposure(
+                "llm_d_epp_request_streaming_itl_seconds",
+                help: "Seconds between one piece of a streamed response and the next.",
+                labels: RequestLabels.all
+            )
+        )
     }
 }
 
@@ -116,6 +125,7 @@ final class RequestSeries: Sendable {
     let cachedTokens: Histogram
     let normalizedTimePerOutputToken: Histogram
     let timePerOutputToken: Histogram
+    let interTokenLatency: Histogram
     private let labels: RequestLabels
     private let families: RequestFamilies
 
@@ -132,6 +142,7 @@ final class RequestSeries: Sendable {
         cachedTokens = families.cachedTokens.child(labels)
         normalizedTimePerOutputToken = families.normalizedTimePerOutputToken.child(labels)
         timePerOutputToken = families.timePerOutputToken.child(labels)
+        interTokenLatency = families.interTokenLatency.child(labels)
     }
 
     func timeToFirstToken(streaming: Bool) -> Histogram {

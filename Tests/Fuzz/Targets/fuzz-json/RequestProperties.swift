@@ -20,6 +20,8 @@ private func checkRequest(
     _ document: [UInt8],
     _ generator: inout SeededGenerator
 ) {
+    // A generate request need not name a model.
+    guard !request.modelRange.isEmpty else { return }
     for range in request.promptRanges + [request.modelRange] {
         check(range.lowerBound > 0 && range.upperBound < document.count, "range \(range)")
     }

@@ -1,0 +1,48 @@
+import Bytes
+import Inference
+import Testing
+
+@Suite struct EventTailTests {
+    private func usage(_ pieces: [String]) -> TokenUsage? {
+        var tail = EventTail()
+        for piece in pieces { Array(piece.utf8).withRawSpan { tail.keep($0) } }
+        return tail.finish()
+    }
+
+    private static let filler = (0..<400).map { "data: {\"choices\":[{\"index\":0,\"text\":\" word\($0)\"}]}\n\n" }
+    private static let usageEvent =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":400,"
+        + "\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n"
+    private static let expected = TokenUsage(promptTokens: 7, completionTokens: 400, cachedTokens: 4)
+
+    @Test(
+        "The usage at the end of a long stream is found, in whatever pieces it comes",
+        arguments: [1, 7, 100, 5000, 100_000]
+    )
+    func atEnd(size: Int) {
+        let text = Self.filler.joined() + Self.usageEvent + "data: [DONE]\n\n"
+        var pieces: [String] = []
+        var rest = Substring(text)
+        while !rest.isEmpty {
+            pieces.append(String(rest.prefix(size)))
+            rest = rest.dropFirst(size)
+        }
+        #expect(usage(pieces) == Self.expected)
+    }
+
+    @Test("What the first piece tells of the prompt is kept")
+    func atBeginning() {
+        let start =
+            "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n"
+        let end = "event: message_delta\ndata: {\"usage\":{\"output_tokens\":15}}\n\n"
+        #expect(usage([start] + Self.filler + [end]) == TokenUsage(promptTokens: 25, completionTokens: 15))
+        #expect(usage([start + end]) == TokenUsage(promptTokens: 25, completionTokens: 15))
+    }
+
+    @Test("A stream without usage, or without anything, has none")
+    func none() {
+        #expect(usage(Self.filler) == nil)
+        #expect(usage([]) == nil)
+        #expect(usage(["data: {\"usage\":", "null}\n\n"]) == nil)
+    }
+}
