@@ -86,8 +86,8 @@ let package = Package(
         library(
             "EndpointPicker",
             [
-                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
-                "Telemetry",
+                "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
+                "Configuration", "Telemetry",
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
@@ -124,8 +124,8 @@ let package = Package(
         tests(
             "EndpointPicker",
             [
-                "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Discovery", "Configuration",
-                "Telemetry", "RPC",
+                "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
+                "Configuration", "Telemetry", "RPC",
             ]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import ExtProc
+internal import Telemetry
 
 /// The headers by which clients, gateways and Apus talk to each other; the router's names first, the older ones accepted beside them.
 enum ControlHeaders {
@@ -66,6 +67,6 @@ extension HeaderList {
     /// Whose turn it is when requests wait.
     var fairnessID: String {
         let id = self["x-llm-d-inference-fairness-id"] ?? self["x-gateway-inference-fairness-id"] ?? ""
-        return id.isEmpty ? "default-flow" : id
+        return id.isEmpty ? RequestRecord.defaultFairnessID : id
     }
 }

@@ -49,7 +49,7 @@ package struct DirectorAdmission: Sendable {
 }
 
 extension Director {
-    /// Lets a request in, at once or when it is its turn. Refusals are thrown.
+    /// Lets a request in, at once or when it is its turn. Refusals are thrown; what no wait can make right is refused at once.
     ///
     /// Hold the grant until the request's load is reserved: it stands for it. Nil when nothing is counted.
     ///
@@ -60,6 +60,7 @@ extension Director {
         clientGone: @escaping @Sendable () async -> Bool
     ) async throws -> AdmissionGrant? {
         describe(inquiry, in: record)
+        try checkMembers(of: inquiry)
         guard let admission, !record.isHeadersOnly else { return nil }
         record.priority = inquiry.headers.objective.map(admission.priority) ?? 0
         let controller = admission.controller

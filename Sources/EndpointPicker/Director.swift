@@ -88,6 +88,7 @@ package final class Director: Sendable {
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
+        // Again: the configuration may be another one since the request was let in.
         if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
         let scheduling = schedulingRequest(
             inquiry,
@@ -142,6 +143,12 @@ package final class Director: Sendable {
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
             return decision
         }
+    }
+
+    /// Refuses a request that says what only a picker may say.
+    func checkMembers(of inquiry: Inquiry) throws(PickerError) {
+        guard let inference = inquiry.request?.inference else { return }
+        try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
     func describe(_ inquiry: Inquiry, in record: RequestRecord) {

@@ -1,14 +1,3 @@
-/// Which series of a page are meant: a metric's name, and labels that must have these values.
-package struct MetricSelector: Sendable, Equatable {
-    package var name: String
-    package var labels: [String: String]
-
-    package init(_ name: String, labels: [String: String] = [:]) {
-        self.name = name
-        self.labels = labels
-    }
-}
-
 /// Under which names one kind of model server publishes what the picker reads. A nil selector means that it does not publish it.
 package struct EngineDialect: Sendable, Equatable {
     package var queuedRequests: MetricSelector?
@@ -84,17 +73,25 @@ package struct EngineDialects: Sendable {
 
     package static let standard = known(label: engineLabels[0], standard: "vllm")
 
+    /// The engines that are known without being described, by name.
+    package static let builtIn: [String: EngineDialect] = [
+        "vllm": .vllm, "sglang": .sglang, "trtllm-serve": .tensorRTServe, "triton-tensorrt-llm": .tritonTensorRT,
+    ]
+
     private let labels: [String]
     private let pages: [String: MetricsPage]
     private let fallback: MetricsPage
 
     /// The engines that are known, with another label to name them or another one for endpoints that name none.
-    package static func known(label: String, standard: String) -> EngineDialects {
+    ///
+    /// - Parameter described: further engines; one with the name of a known engine takes its place altogether.
+    package static func known(
+        label: String,
+        standard: String,
+        described: [String: EngineDialect] = [:]
+    ) -> EngineDialects {
         EngineDialects(
-            [
-                "vllm": .vllm, "sglang": .sglang, "trtllm-serve": .tensorRTServe,
-                "triton-tensorrt-llm": .tritonTensorRT,
-            ],
+            builtIn.merging(described) { $1 },
             standard: standard,
             labels: [label] + engineLabels.filter { $0 != label }
         )

@@ -38,7 +38,7 @@ package struct MetricsPage: Sendable {
         var wanted: [Wanted] = []
         func want(_ selector: MetricSelector?, _ role: Role) {
             guard let selector, !selector.name.isEmpty else { return }
-            let labels = selector.labels.map { (name: Array($0.utf8), value: Array($1.utf8)) }
+            let labels = selector.labels.map { (name: Array($0.utf8), value: MetricSelector.escaped($1)) }
             wanted.append(Wanted(role: role, name: Array(selector.name.utf8), labels: labels))
         }
         want(dialect.queuedRequests, .waiting)

@@ -64,6 +64,9 @@ package final class RequestRecord {
 
     // MARK: The request
 
+    /// The fairness id of requests that name none.
+    package static let defaultFairnessID = "default-flow"
+
     /// `x-request-id`.
     package var requestID = ""
     package var method = ""
@@ -71,7 +74,7 @@ package final class RequestRecord {
     package var path = ""
     package var model = ""
     package var targetModel = ""
-    package var fairnessID = "default-flow"
+    package var fairnessID = RequestRecord.defaultFairnessID
     package var priority = 0
     /// Whether the response comes as events.
     package var isStreaming = false

@@ -233,7 +233,8 @@ final class Service: Sendable {
         settings.seed = .random(in: .min ... .max)
         let dialects = EngineDialects.known(
             label: metrics.extractor.engineLabelKey,
-            standard: metrics.extractor.defaultEngine
+            standard: metrics.extractor.defaultEngine,
+            described: metrics.extractor.engines
         )
         return Scraper(pool: pool, client: client, settings: settings, dialects: dialects) { event in
             switch event {

@@ -168,8 +168,28 @@ struct ConfigurationLoaderTests {
             ),
             ("requestHandler: {parser: []}", #"f:3:18: error: unknown key "parser"; did you mean "parsers"?"#),
             (
-                "orchestration: {mode: headers}",
-                #"f:3:1: error: key "orchestration" is not available yet in this version"#
+                "orchestration: {mode: relay}",
+                #"f:3:23: error: mode "relay" is not available yet in this version"#
+            ),
+            (
+                "orchestration:\n  mode: handoff",
+                #"f:4:9: error: mode "handoff" is not available yet in this version"#
+            ),
+            (
+                "orchestration: {mode: header}",
+                #"f:3:23: error: key "mode" must be one of headers, handoff, relay, not "header"; did you mean "headers"?"#
+            ),
+            (
+                "orchestration: {maxAttempts: 3}",
+                #"f:3:17: error: key "maxAttempts" is not available yet in this version"#
+            ),
+            (
+                "orchestration: {maxAttempt: 3}",
+                #"f:3:17: error: unknown key "maxAttempt"; did you mean "maxAttempts"?"#
+            ),
+            (
+                "orchestration: headers",
+                #"f:3:16: error: key "orchestration" must be a mapping (key: value), not "headers""#
             ),
             ("plugins: []\nplugins: []", #"f:4:1: error: duplicate key "plugins", first on line 3"#),
         ]
@@ -178,6 +198,16 @@ struct ConfigurationLoaderTests {
         let (configuration, said) = load(text)
         #expect(configuration == nil)
         #expect(said.contains(message), "\(said)")
+    }
+
+    @Test(
+        "Orchestration by headers may be said, and is what happens without a word",
+        arguments: ["{mode: headers}", "{}", ""]
+    )
+    func orchestration(text: String) {
+        let (configuration, said) = load("orchestration: \(text)")
+        #expect(configuration != nil)
+        #expect(said == [])
     }
 
     @Test("apiVersion and kind must be there and known")

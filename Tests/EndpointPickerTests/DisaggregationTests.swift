@@ -1,3 +1,4 @@
+import Admission
 import Bytes
 import Configuration
 import EndpointPicker
@@ -218,6 +219,27 @@ struct DisaggregationTests {
         try await withPicker([Pod(0, 0, 0.1)]) { picker in
             let replies = try await picker.exchange(frames(body), replies: 2)
             #expect(header(destination, of: replies.first) == "192.168.1.1:8000")
+        }
+    }
+
+    @Test("A request with such members does not wait for its turn to be refused")
+    func forgedMembersBeforeTheQueue() async throws {
+        var detector = ConcurrencyDetector()
+        detector.maxConcurrency = 1
+        let admission = AdmissionSettings(detector: detector, flowControl: FlowControlSettings())
+        let pods = [Pod(0, 0, 0.1).role("both")]
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode), admission: admission) { picker in
+            let running = try await picker.begin(frames(prompt("hi")))
+            _ = try await running.replies(2)
+            let waiting = try await picker.begin(frames(prompt("hi")))
+            try await picker.waitUntil(waiting: 1)
+            let body = #"{"model":"m","prompt":"hi","kv_transfer_params":{}}"#
+            let replies = try await picker.exchange(frames(body), replies: 1)
+            let text = #"inference error: BadRequest - member "kv_transfer_params" may not be sent by clients"#
+            #expect(replies == [immediate(400, text)])
+            #expect(picker.admission?.waiting.requests == 1)
+            await running.end()
+            await waiting.end()
         }
     }
 

@@ -112,7 +112,7 @@ struct PluginRegistryTests {
             ("metrics-data-source", "scheme: ftp", "must be one of http, https"),
             ("metrics-data-source", "path: metrics", "must begin with /"),
             ("core-metrics-extractor", "defaultEngine: vlm", "did you mean \"vllm\"?"),
-            ("core-metrics-extractor", "engineConfigs: []", "is not available yet in this version"),
+            ("core-metrics-extractor", "engineConfigs: {}", "must be a list"),
             ("file-discovery", "path: ''", "missing parameter \"path\""),
             ("file-discovery", "watchFile: true", "missing parameter \"path\""),
             ("utilization-detector", "metricsStalenessThreshold: 200", "must be a duration"),

@@ -102,6 +102,19 @@ struct LogTests {
         #expect(object["termination"] as? String == "immediate:400")
     }
 
+    @Test("The fairness id is in the line when the request has one of its own, and cut off when it is long")
+    func fairness() throws {
+        let record = filled(Telemetry())
+        #expect(try json(AccessLog.line(record, .json))["fairnessId"] == nil)
+        record.fairnessID = "tenant 1"
+        #expect(try json(AccessLog.line(record, .json))["fairnessId"] as? String == "tenant 1")
+        let text = String(decoding: AccessLog.line(record, .text), as: UTF8.self)
+        #expect(text.contains(#" target=t fairness="tenant 1" endpoint="#))
+        record.fairnessID = String(repeating: "x", count: 1_000_000)
+        #expect(AccessLog.line(record, .json).count < 4096)
+        #expect(AccessLog.line(record, .text).count < 4096)
+    }
+
     @Test("Hostile bytes stay inside one line and one JSON string")
     func hostile() throws {
         let telemetry = Telemetry()

@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Discovery
+internal import Scraping
 
 extension PluginRegistry {
     static let dataLayerPlugins: [String: Factory] = [
@@ -27,9 +28,9 @@ extension PluginRegistry {
         "core-metrics-extractor": { parameters in
             var settings = MetricsExtractorSettings()
             settings.engineLabelKey = parameters.string("engineLabelKey") ?? settings.engineLabelKey
-            let engines = ["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm"]
-            settings.defaultEngine = parameters.string("defaultEngine", oneOf: engines) ?? settings.defaultEngine
-            parameters.unavailable("engineConfigs")
+            settings.engines = engines(&parameters)
+            let names = Set(EngineDialects.builtIn.keys).union(settings.engines.keys).sorted()
+            settings.defaultEngine = parameters.string("defaultEngine", oneOf: names) ?? settings.defaultEngine
             return .metricsExtractor(settings)
         },
         "file-discovery": { parameters in

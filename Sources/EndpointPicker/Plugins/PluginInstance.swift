@@ -2,6 +2,7 @@ internal import Admission
 internal import Configuration
 internal import Discovery
 internal import Scheduling
+package import Scraping
 
 /// What a plugin type makes of its parameters.
 enum PluginInstance: Sendable {
@@ -123,6 +124,8 @@ package struct MetricsExtractorSettings: Sendable, Equatable {
     package var engineLabelKey = "inference.networking.k8s.io/engine-type"
     /// The engine of endpoints that name none.
     package var defaultEngine = "vllm"
+    /// Engines that the configuration describes, by name, beside or instead of the known ones.
+    package var engines: [String: EngineDialect] = [:]
 
     package init() {}
 }

@@ -52,6 +52,11 @@ package final class AccessLog: Sendable {
         phase("totalMs", record.receivedAt, record.finishedAt)
     }
 
+    /// Whose turn it was, where the request says so.
+    private static func fairnessID(_ record: RequestRecord) -> String? {
+        record.fairnessID == RequestRecord.defaultFairnessID ? nil : record.fairnessID.clipped(to: clientTextLimit)
+    }
+
     private static func jsonLine(_ record: RequestRecord) -> [UInt8] {
         var json = JSONWriter(reservingCapacity: 768)
         json.object { json in
@@ -61,6 +66,7 @@ package final class AccessLog: Sendable {
             json.member("path", record.path.clipped(to: clientTextLimit))
             json.member("model", record.model.clipped(to: clientTextLimit))
             json.member("targetModel", record.targetModel.clipped(to: clientTextLimit))
+            if let id = fairnessID(record) { json.member("fairnessId", id) }
             json.member("endpoint", record.pick?.address)
             json.member("total", total(record))
             json.object("scores") { json in
@@ -104,6 +110,7 @@ package final class AccessLog: Sendable {
         field("path", record.path)
         field("model", record.model)
         field("target", record.targetModel)
+        field("fairness", fairnessID(record))
         field("endpoint", record.pick?.address)
         field("total", total(record)?.description)
         eachScore(record) { field("score." + $0, $1.description) }
