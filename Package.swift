@@ -120,7 +120,7 @@ let package = Package(
         tests("HTTPServer", ["SubRequests"]),
         tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
-        .testTarget(name: "ApusSimTests", dependencies: ["apus-sim"], swiftSettings: swiftSettings),
+        .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             [

@@ -1,5 +1,6 @@
 import Foundation
 import FoundationNetworking
+import TestSupport
 import Testing
 
 private let slow = "{\"model\":\"tiny\",\"prompt\":\"hi\",\"max_tokens\":900,\"ignore_eos\":true,\"stream\":true}"
@@ -21,20 +22,16 @@ struct OperationTests {
             "--max-waiting-queue-length",
             "1"
         )
-        let tasks = try (0..<2).map { number in
-            let request = try simulator.request(
-                "/v1/completions",
-                body: Data(slow.utf8),
-                headers: ["x-request-id": "r\(number)"]
-            )
-            return Task { _ = try await URLSession.shared.data(for: request) }
+        var clients: [Socket] = []
+        for number in 0..<2 {
+            clients.append(try await simulator.begin(slow, headers: ["x-request-id": "r\(number)"]))
         }
         try await until { try await simulator.metric("vllm:num_requests_waiting{") == 1 }
         #expect(try await simulator.metric("vllm:num_requests_running{") == 1)
         #expect(try await simulator.metric("vllm:kv_cache_usage_perc{") == 1.0 / 1024)
         let tooMany = try await simulator.post("/v1/completions", slow)
         #expect(tooMany.status == 429)
-        for task in tasks { task.cancel() }
+        for client in clients { client.hangUp() }
         try await until { try await simulator.metric("vllm:num_requests_running{") == 0 }
         try await until {
             let log = try await simulator.get("/admin/requests")
@@ -156,15 +153,11 @@ struct OperationTests {
         _ = try await simulator.post("/admin/config", "{\"metrics-status\":500,\"health-status\":503,\"drop\":true}")
         #expect(try await simulator.get("/metrics").status == 500)
         #expect(try await simulator.get("/health").status == 503)
-        // On a connection of its own: the client would try again what fails on a used one.
-        let fresh = URLSession(configuration: .ephemeral)
-        let dropped = try simulator.request("/v1/completions", body: Data(body.utf8))
-        await #expect(throws: (any Error).self) { try await fresh.data(for: dropped) }
+        await #expect(throws: (any Error).self) { try await simulator.post("/v1/completions", body) }
         _ = try await simulator.post("/admin/config", "{\"drop\":false,\"hang\":true}")
-        let hanging = try simulator.request("/v1/completions", body: Data(body.utf8))
-        let task = Task { _ = try await URLSession.shared.data(for: hanging) }
+        let hanging = try await simulator.begin(body)
         try await until { try await simulator.get("/admin/requests").string("1.status") == "hanging" }
-        task.cancel()
+        hanging.hangUp()
         try await until { try await simulator.get("/admin/requests").string("1.status") == "aborted" }
         _ = try await simulator.post("/admin/config", "{\"hang\":false,\"cut-after-tokens\":3}")
         await #expect(throws: (any Error).self) { try await simulator.post("/v1/completions", slow) }
@@ -181,14 +174,13 @@ struct OperationTests {
     @Test("SIGTERM ends it at once, whatever is open", .timeLimit(.minutes(1)))
     func ends() async throws {
         let simulator = try Simulator("--count", "20", "--inter-token-latency", "1s")
-        let request = try simulator.request("/v1/completions", body: Data(slow.utf8))
-        let task = Task { _ = try await URLSession.shared.data(for: request) }
+        let client = try await simulator.begin(slow)
         try await until { try await simulator.metric("vllm:num_requests_running{") == 1 }
         simulator.process.terminate()
         simulator.process.waitUntilExit()
         #expect(simulator.process.terminationReason == .exit)
         #expect(simulator.process.terminationStatus == 0)
-        task.cancel()
+        client.hangUp()
     }
 
     @Test(

@@ -1,5 +1,6 @@
 import Foundation
 import FoundationNetworking
+import TestSupport
 
 /// A running `apus-sim`, ended when nobody holds it any more.
 final class Simulator {
@@ -89,7 +90,7 @@ final class Simulator {
     }
 
     func get(_ path: String, server: Int = 0) async throws -> Answer {
-        try await send(request(path, server: server))
+        try await send(request(path), server: server)
     }
 
     func post(
@@ -98,30 +99,39 @@ final class Simulator {
         headers: [String: String] = [:],
         server: Int = 0
     ) async throws -> Answer {
-        try await send(request(path, body: Data(body.utf8), headers: headers, server: server))
+        try await send(request(path, body: Data(body.utf8), headers: headers), server: server)
     }
 
     func request(
         _ path: String,
         body: Data? = nil,
-        headers: [String: String] = [:],
-        server: Int = 0
-    ) throws -> URLRequest {
-        guard let url = URL(string: "http://127.0.0.1:\(ports[server])\(path)") else { throw Failure.noAnswer }
-        var request = URLRequest(url: url)
-        request.timeoutInterval = 30
-        request.httpBody = body
-        request.httpMethod = body == nil ? "GET" : "POST"
-        for (name, value) in headers { request.setValue(value, forHTTPHeaderField: name) }
-        return request
+        headers: [String: String] = [:]
+    ) -> TestRequest {
+        TestRequest(
+            body == nil ? "GET" : "POST",
+            path,
+            headers: headers.map { ($0.key, $0.value) },
+            body: body.map { .fixed(Array($0)) } ?? .none
+        )
     }
 
-    func send(_ request: URLRequest) async throws -> Answer {
-        let (data, response) = try await URLSession.shared.data(for: request)
-        guard let http = response as? HTTPURLResponse else { throw Failure.noAnswer }
-        var headers: [String: String] = [:]
-        for (name, value) in http.allHeaderFields { headers["\(name)".lowercased()] = "\(value)" }
-        return Answer(status: http.statusCode, headers: headers, body: String(decoding: data, as: UTF8.self))
+    func send(_ request: TestRequest, server: Int = 0) async throws -> Answer {
+        let response = try await HTTPTestClient(port: ports[server]).send(request)
+        let headers = Dictionary(
+            response.headers.map { ($0.name.lowercased(), $0.value) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        return Answer(status: response.status, headers: headers, body: response.text)
+    }
+
+    /// Sends a completion request and reads nothing; the client leaves with `hangUp()`.
+    func begin(_ body: String, headers: [String: String] = [:]) async throws -> Socket {
+        let socket = try await Socket.connect(port: ports[0])
+        let fields = headers.map { "\($0.key): \($0.value)\r\n" }.joined()
+        let length = body.utf8.count
+        let head = "POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: \(length)\r\n\(fields)\r\n"
+        try await socket.write(Array((head + body).utf8))
+        return socket
     }
 
     /// The value of the first sample whose line begins so.
