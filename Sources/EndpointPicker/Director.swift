@@ -4,7 +4,7 @@ internal import ExtProc
 package import Inference
 package import Pool
 package import Scheduling
-private import Synchronization
+internal import Synchronization
 package import Telemetry
 
 /// Decides where requests go, for all exchanges: reads what a request asks, asks the scheduler, reserves the load, keeps the records.
@@ -18,6 +18,8 @@ package final class Director: Sendable {
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
     private let herding = HerdingIndex()
+    /// How many decisions were begun.
+    let decisions = Atomic<UInt64>(0)
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
     private static let rescheduleLimit = 8
@@ -173,6 +175,7 @@ package final class Director: Sendable {
             header: { headers.value(named: $0) }
         )
         scheduling.now = MonotonicTime(nanoseconds: record.bodyCompleteAt)
+        scheduling.clock = pluginClock()
         scheduling.carriesPrompt = !record.isHeadersOnly
         scheduling.maxOutputTokens = inquiry.request?.inference?.maxTokens
         if let inference = inquiry.request?.inference, scheduler.handler.traits.countsMultimodalParts {
@@ -201,6 +204,7 @@ package final class Director: Sendable {
         decidedAt: MonotonicTime,
         cache: ApproximatePrefixCache?
     ) {
+        notePluginTimes(of: result)
         let endpoint = result.endpoint
         record.decidedAt = decidedAt.nanoseconds
         record.schedulingTime = decidedAt.nanoseconds - startedAt.nanoseconds

@@ -6,11 +6,14 @@ package struct SchedulingProfile: Sendable {
     package struct WeightedScorer: Sendable {
         /// The name of the plugin instance, as decision records show it.
         package let name: String
+        package let type: String
         package let weight: Float
         package let scorer: any Scorer
 
-        package init(name: String, weight: Float, scorer: any Scorer) {
+        /// - Parameter type: of the plugin; nil when it is its name.
+        package init(name: String, type: String? = nil, weight: Float, scorer: any Scorer) {
             self.name = name
+            self.type = type ?? name
             self.weight = weight
             self.scorer = scorer
         }
@@ -18,10 +21,13 @@ package struct SchedulingProfile: Sendable {
 
     package struct NamedFilter: Sendable {
         package let name: String
+        package let type: String
         package let filter: any Filter
 
-        package init(name: String, filter: any Filter) {
+        /// - Parameter type: of the plugin; nil when it is its name.
+        package init(name: String, type: String? = nil, filter: any Filter) {
             self.name = name
+            self.type = type ?? name
             self.filter = filter
         }
     }
@@ -30,17 +36,23 @@ package struct SchedulingProfile: Sendable {
     package let filters: [NamedFilter]
     package let scorers: [WeightedScorer]
     package let picker: any Picker
+    package let pickerName: String
+    package let pickerType: String
 
     package init(
         name: String,
         filters: [NamedFilter] = [],
         scorers: [WeightedScorer],
-        picker: any Picker = MaxScorePicker()
+        picker: any Picker = MaxScorePicker(),
+        pickerName: String = "max-score-picker",
+        pickerType: String = "max-score-picker"
     ) {
         self.name = name
         self.filters = filters
         self.scorers = scorers
         self.picker = picker
+        self.pickerName = pickerName
+        self.pickerType = pickerType
     }
 
     /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody.
@@ -50,8 +62,10 @@ package struct SchedulingProfile: Sendable {
         using generator: inout SeededGenerator
     ) -> ProfileResult? {
         var candidates = offered
+        var stopwatch = Stopwatch(request.clock)
         for filter in filters where !candidates.isEmpty {
             candidates = filter.filter.filter(request, candidates, using: &generator)
+            stopwatch.lap()
         }
         let count = candidates.count
         guard count > 0 else { return nil }
@@ -69,10 +83,19 @@ package struct SchedulingProfile: Sendable {
                 totals[position] += score * weighted.weight
             }
             scores.append(contentsOf: row)
+            stopwatch.lap()
         }
         let picked = picker.pick(totals, using: &generator)
+        stopwatch.lap()
         guard !picked.isEmpty else { return nil }
-        return ProfileResult(profile: self, candidates: candidates, picked: picked, totals: totals, scores: scores)
+        return ProfileResult(
+            profile: self,
+            candidates: candidates,
+            picked: picked,
+            totals: totals,
+            scores: scores,
+            pluginTimes: stopwatch.laps
+        )
     }
 
     /// To 0...1; NaN is 0.
@@ -93,13 +116,23 @@ package struct ProfileResult: Sendable {
     package let totals: [Float]
     /// Clamped, unweighted scores: those of the first scorer by position, then those of the second…
     package let scores: [Float]
+    /// Nanoseconds of each plugin: the profile's filters in order, its scorers, its picker. Empty unless the request has a clock.
+    package let pluginTimes: [UInt64]
 
-    init(profile: SchedulingProfile, candidates: Candidates, picked: [Int], totals: [Float], scores: [Float]) {
+    init(
+        profile: SchedulingProfile,
+        candidates: Candidates,
+        picked: [Int],
+        totals: [Float],
+        scores: [Float],
+        pluginTimes: [UInt64]
+    ) {
         self.profile = profile
         self.candidates = candidates
         self.picked = picked
         self.totals = totals
         self.scores = scores
+        self.pluginTimes = pluginTimes
     }
 
     /// The best endpoint.

@@ -18,6 +18,8 @@ package struct SchedulingRequest: Sendable {
     package var carriesPrompt = true
     /// When the request was looked at.
     package var now = MonotonicTime(nanoseconds: 0)
+    /// What the plugins are timed by; nil when they are not.
+    package var clock: (@Sendable () -> MonotonicTime)?
     /// Looks up a header of the request by its lower-case name.
     package var header: @Sendable (String) -> String?
     /// How much of the prompt each endpoint holds; the scheduler fills it in before the profiles run.

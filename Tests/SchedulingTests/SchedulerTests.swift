@@ -1,5 +1,6 @@
 import Bytes
 import Pool
+import Synchronization
 import Testing
 
 @testable import Scheduling
@@ -118,6 +119,26 @@ struct SchedulerTests {
         #expect(result.candidates.count == 2)
         #expect(result.endpoint.identity.name == "e3")
         #expect(result.picked == [1])
+    }
+
+    @Test("Where the request has a clock, the times of filters, scorers and picker are told in that order")
+    func times() throws {
+        var generator = SeededGenerator(seed: 1)
+        let ticks = Ticks()
+        let profile = SchedulingProfile(
+            name: "p",
+            filters: [.init(name: "f", filter: KeepNamed(names: ["e0"]))],
+            scorers: Array(everyScorer.prefix(2))
+        )
+        var timed = request()
+        let pool = makePool(count: 2)
+        #expect(try #require(profile.run(timed, pool.everyone, using: &generator)).pluginTimes == [])
+        // 0, 1, 3, 6, 10: each lap is longer than the one before.
+        timed.clock = {
+            let tick = ticks.next()
+            return MonotonicTime(nanoseconds: tick * (tick + 1) / 2)
+        }
+        #expect(try #require(profile.run(timed, pool.everyone, using: &generator)).pluginTimes == [1, 2, 3, 4])
     }
 
     @Test("A handler may run several profiles; each runs once, and all that found an endpoint are in the result")
@@ -242,4 +263,10 @@ private final class Held {
     private let reservation: Reservation
 
     init(_ reservation: consuming Reservation) { self.reservation = reservation }
+}
+
+private final class Ticks: Sendable {
+    private let count = Atomic<UInt64>(0)
+
+    func next() -> UInt64 { count.wrappingAdd(1, ordering: .relaxed).oldValue }
 }

@@ -208,7 +208,7 @@ struct HTTPClientTests {
     func timeout() async throws {
         let server = try FakeHTTPServer { _ in .hang }
         let error = await #expect(throws: HTTPClientError.self) {
-            try await client.send(HTTPRequest(url: server.url(), timeout: .seconds(1)))
+            try await client.send(HTTPRequest(url: server.url(), timeout: .seconds(5)))
         }
         #expect(error?.code == .timeout)
         await server.events.wait { $0.contains(.disconnected(connection: 1)) }
@@ -218,7 +218,7 @@ struct HTTPClientTests {
     func slow() async throws {
         let error = try await failure(
             of: .slow(body: Array(repeating: 65, count: 10_000), milliseconds: 5),
-            timeout: .seconds(1)
+            timeout: .seconds(5)
         )
         #expect(error?.code == .timeout)
         #expect(error?.responseStarted == true)

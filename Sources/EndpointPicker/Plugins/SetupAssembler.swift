@@ -94,12 +94,13 @@ struct SetupAssembler {
     }
 
     private mutating func profiles() -> [SchedulingProfile] {
-        let picker = configuration.plugins.lazy.compactMap { [instances] plugin -> (any Picker)? in
+        let picker = configuration.plugins.lazy.compactMap { [instances] plugin -> (String, any Picker)? in
             guard case .picker(let picker)? = instances[plugin.name] else { return nil }
-            return picker
+            return (plugin.name, picker)
         }.first
+        let types = Dictionary(configuration.plugins.map { ($0.name, $0.type) }) { first, _ in first }
         let declared = configuration.profiles.isEmpty ? [profileOfEverything()] : configuration.profiles
-        return declared.map { profile($0, defaultPicker: picker ?? MaxScorePicker()) }
+        return declared.map { profile($0, types, defaultPicker: picker ?? ("max-score-picker", MaxScorePicker())) }
     }
 
     /// What stands for the profiles of a configuration that has none.
@@ -122,31 +123,33 @@ struct SetupAssembler {
 
     private mutating func profile(
         _ profile: EndpointPickerConfiguration.Profile,
-        defaultPicker: any Picker
+        _ types: [String: String],
+        defaultPicker: (name: String, picker: any Picker)
     ) -> SchedulingProfile {
         var filters: [SchedulingProfile.NamedFilter] = []
         var scorers: [SchedulingProfile.WeightedScorer] = []
-        var picker: (any Picker)?
+        var picker: (name: String, picker: any Picker)?
         var isComplete = true
         for plugin in profile.plugins {
             let name = plugin.plugin.name
+            let type = types[name]
             used.insert(name)
             switch instances[name] {
             case .filter(let filter):
-                filters.append(SchedulingProfile.NamedFilter(name: name, filter: filter))
+                filters.append(SchedulingProfile.NamedFilter(name: name, type: type, filter: filter))
                 warnOfWeight(plugin, "a filter")
             case .saturationDetector(let detector):
                 filters.append(
-                    SchedulingProfile.NamedFilter(name: name, filter: SaturationFilter(detector: detector))
+                    SchedulingProfile.NamedFilter(name: name, type: type, filter: SaturationFilter(detector: detector))
                 )
                 warnOfWeight(plugin, "a filter")
             case .scorer(let scorer):
-                scorers.append(weighted(plugin, scorer, scorers))
+                scorers.append(weighted(plugin, type, scorer, scorers))
             case .filterAndScorer(let filter, let scorer):
-                filters.append(SchedulingProfile.NamedFilter(name: name, filter: filter))
-                scorers.append(weighted(plugin, scorer, scorers))
+                filters.append(SchedulingProfile.NamedFilter(name: name, type: type, filter: filter))
+                scorers.append(weighted(plugin, type, scorer, scorers))
             case .prefixCacheScorer(let scorer, _):
-                scorers.append(weighted(plugin, scorer, scorers))
+                scorers.append(weighted(plugin, type, scorer, scorers))
             case .picker(let found):
                 if picker != nil {
                     diagnostics.error(
@@ -154,7 +157,7 @@ struct SetupAssembler {
                         at: plugin.plugin.position
                     )
                 }
-                picker = found
+                picker = (name, found)
                 warnOfWeight(plugin, "a picker")
             case .unusable, nil:
                 isComplete = false
@@ -172,16 +175,20 @@ struct SetupAssembler {
                 at: profile.position
             )
         }
+        let chosen = picker ?? defaultPicker
         return SchedulingProfile(
             name: profile.name,
             filters: filters,
             scorers: scorers,
-            picker: picker ?? defaultPicker
+            picker: chosen.picker,
+            pickerName: chosen.name,
+            pickerType: types[chosen.name] ?? chosen.name
         )
     }
 
     private func weighted(
         _ plugin: EndpointPickerConfiguration.ProfilePlugin,
+        _ type: String?,
         _ scorer: any Scorer,
         _ earlier: [SchedulingProfile.WeightedScorer]
     ) -> SchedulingProfile.WeightedScorer {
@@ -192,7 +199,12 @@ struct SetupAssembler {
                 at: plugin.plugin.position
             )
         }
-        return SchedulingProfile.WeightedScorer(name: name, weight: Float(plugin.weight ?? 1), scorer: scorer)
+        return SchedulingProfile.WeightedScorer(
+            name: name,
+            type: type,
+            weight: Float(plugin.weight ?? 1),
+            scorer: scorer
+        )
     }
 
     private func warnOfWeight(_ plugin: EndpointPickerConfiguration.ProfilePlugin, _ kind: String) {

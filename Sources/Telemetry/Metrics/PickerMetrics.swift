@@ -8,6 +8,7 @@ package final class PickerMetrics: Sendable {
     let errors: MetricFamily<DetailedRequestLabels, Counter>
     let attempts: MetricFamily<AttemptLabels, Counter>
     let scheduling: Histogram
+    let pluginTime: MetricFamily<PluginTimeLabels, Histogram>
     let requestProcessing: Histogram
     let responseProcessing: Histogram
     let pollErrors: MetricFamily<OneLabel, Counter>
@@ -69,6 +70,19 @@ package final class PickerMetrics: Sendable {
                     help: "Seconds that scheduling decisions took."
                 )
             ).only
+        pluginTime = registry.histogram(
+            buckets: Buckets.scheduler,
+            Exposure(
+                "inference_extension_plugin_duration_seconds",
+                help: "Seconds that plugins took, in one decision of 64.",
+                labels: PluginTimeLabels.all
+            ),
+            Exposure(
+                "llm_d_epp_plugin_duration_seconds",
+                help: "Seconds that plugins took, in one decision of 64.",
+                labels: PluginTimeLabels.all
+            )
+        )
         requestProcessing =
             registry.histogram(
                 buckets: Buckets.general,
