@@ -54,7 +54,8 @@ find_envoy() {
 }
 
 # Three runs of the tests: those that start processes, or threads that block, come after the others and by themselves,
-# since all at once would be more than a small machine takes. No test is of XCTest; its empty run would count as one
+# since all at once would be more than a small machine takes. The end-to-end tests come one after the other, so that a
+# server that is killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one
 # that leaks.
 servers='ApusSimTests|HTTPServerTests|SubRequestsTests|ScrapingTests'
 test_all() {
@@ -63,7 +64,7 @@ test_all() {
     step "build$name" swift build --build-tests "$@" || return
     step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|$servers" "$@"
     step "server tests$name" swift test --skip-build --disable-xctest --filter "$servers" "$@"
-    step "end-to-end tests$name" swift test --skip-build --disable-xctest --filter EndToEndTests "$@"
+    step "end-to-end tests$name" swift test --skip-build --disable-xctest --no-parallel --filter EndToEndTests "$@"
 }
 
 step "dependencies" bash deploy/install-deps.sh || finish

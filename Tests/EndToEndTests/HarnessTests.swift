@@ -193,13 +193,11 @@ struct OverrideHostTests {
     @Test("A request for an endpoint that is not there goes to another one, with its whole body")
     func refused() async throws {
         let live = try server("live")
-        let gone = try Socket.listen()
-        let deadPort = gone.port
-        // Once the listener is released, connections to its port are refused.
-        _ = consume gone
-        let envoy = try await envoy(endpoints: [deadPort, live.port])
+        let dead = try Socket.refusing()
+        defer { withExtendedLifetime(dead) {} }
+        let envoy = try await envoy(endpoints: [dead.port, live.port])
         for bytes in [10, 220_000, 5_000_000] {
-            #expect(try await envoy.client().send(request(to: deadPort, bytes: bytes)).text == "live \(bytes)")
+            #expect(try await envoy.client().send(request(to: dead.port, bytes: bytes)).text == "live \(bytes)")
         }
     }
 

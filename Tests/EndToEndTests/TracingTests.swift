@@ -65,11 +65,11 @@ struct TracingTests {
 
     @Test("A collector that is not there harms no request, and the last spans are sent at the end")
     func unreachable() async throws {
-        // Free again when the socket is gone.
-        let port = try Socket.listen().port
+        let dead = try Socket.refusing()
+        defer { withExtendedLifetime(dead) {} }
         var plan = Deployment.Plan(servers: 1)
         plan.environment = [
-            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:\(port)", "OTEL_TRACES_SAMPLER": "always_on",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:\(dead.port)", "OTEL_TRACES_SAMPLER": "always_on",
         ]
         try await withDeployment(plan) { deployment in
             for _ in 0..<5 { #expect(try await deployment.send(Ask.completion()).response.status == 200) }

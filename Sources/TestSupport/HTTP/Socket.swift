@@ -40,6 +40,14 @@ package final class Socket: Sendable {
         return socket
     }
 
+    /// Holds a free port of `127.0.0.1` without listening: connections to it are refused, and nobody else gets it.
+    package static func refusing() throws -> Socket {
+        let socket = try Socket.make(deadline: .now + .seconds(600))
+        var address = loopback(port: 0)
+        guard withUnsafeAddress(&address, { bind(socket.descriptor, $0, $1) }) == 0 else { throw failure("bind") }
+        return socket
+    }
+
     /// The local port.
     package var port: Int {
         var address = sockaddr_in()
