@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libyaml-dev libxxhash-dev libsimdjson-dev
-    libmicrohttpd-dev libssl-dev libc6-dev libstdc++-12-dev
+    libmicrohttpd-dev libssl-dev libc6-dev libstdc++-12-dev binutils git
 )
 # More packages may be named as arguments: deploy/install-deps.sh curl
 packages+=("$@")

@@ -267,7 +267,10 @@ final class Service: Sendable {
             options.secureServing ? [] : ["cert-path", "enable-cert-reload", "tls-min-version", "tls-cipher-suites"]
         let silent = Flag.all.filter { if case .withoutEffect = $0.kind { true } else { false } }.map(\.name)
         // Kubernetes' own, and what is computed when it is asked for.
-        let others = ["pool-group", "endpoint-target-ports", "refresh-prometheus-metrics-interval"]
+        let others = [
+            "pool-group", "endpoint-selector", "endpoint-target-ports", "refresh-prometheus-metrics-interval",
+            "metrics-endpoint-auth",
+        ]
         return (tls + silent + others).filter { options.given.contains($0) }
     }
 }
