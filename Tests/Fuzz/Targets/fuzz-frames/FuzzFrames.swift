@@ -50,7 +50,7 @@ private func readAll(_ frame: borrowing Frame, _ byteCount: Int) {
     check(pairs.count == headers.count && headers.names == pairs.map(\.name), "\(pairs)")
     for (name, _) in pairs { check(headers.value(named: name) != nil, name) }
     check((headers[":path"] != nil) == headers.contains(":path"), ":path")
-    _ = headers.value(of: "content-type", hasPrefix: "text/event-stream")
+    _ = headers.value(of: "content-type", contains: "text/event-stream")
     _ = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint")
     _ = frame.metadataStrings(namespace: "envoy.lb.subset_hint", key: "x-gateway-destination-endpoint-subset")
 }
