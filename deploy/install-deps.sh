@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libyaml-dev libxxhash-dev libsimdjson-dev
     libmicrohttpd-dev libssl-dev libc6-dev libstdc++-12-dev binutils git
+    # What the Swift toolchain's own programs are linked with; a bare Debian has none of it.
+    libncurses6 libxml2 libsqlite3-0 libedit2 zlib1g-dev tzdata
 )
 # More packages may be named as arguments: deploy/install-deps.sh curl
 packages+=("$@")
@@ -47,7 +49,8 @@ fi
 
 swift_hint="install a Swift 6.2 or newer toolchain for Debian 12 (swift.org/install), and put its usr/bin into PATH"
 command -v swift >/dev/null || die "swift is missing: $swift_hint"
-version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)
+said=$(swift --version 2>&1) || die "'swift --version' fails: $said"
+version=$(echo "$said" | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)
 [[ -n $version ]] || die "'swift --version' says no version: $swift_hint"
 IFS=. read -r major minor _ <<<"$version."
 ((major > 6 || (major == 6 && ${minor:-0} >= 2))) || die "swift is $version: $swift_hint"
