@@ -8,7 +8,7 @@ packages=(
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libyaml-dev libxxhash-dev libsimdjson-dev
     libmicrohttpd-dev libssl-dev libc6-dev libstdc++-12-dev binutils git
     # What the Swift toolchain's own programs are linked with; a bare Debian has none of it.
-    libncurses6 libxml2 libsqlite3-0 libedit2 zlib1g-dev tzdata
+    libncurses6 libxml2 libsqlite3-0 libedit2 zlib1g-dev tzdata ca-certificates
 )
 # More packages may be named as arguments: deploy/install-deps.sh curl
 packages+=("$@")
