@@ -50,6 +50,34 @@ package struct BodyEdits: Sendable {
     /// The edited body. `body` is the one that was read; it begins, white space aside, with `{`.
     package func applied(to body: borrowing ByteBuffer) -> ByteBuffer {
         let bytes = body.bytes
+        let splices = splices(in: bytes)
+        let delta = splices.reduce(0) { $0 + $1.replacement.count - $1.range.count }
+        var output = ByteBuffer(minimumCapacity: max(0, bytes.byteCount + delta))
+        var offset = 0
+        for splice in splices {
+            output.append(bytes.extracting(offset..<splice.range.lowerBound))
+            output.append(splice.replacement)
+            offset = splice.range.upperBound
+        }
+        output.append(bytes.extracting(offset..<bytes.byteCount))
+        return output
+    }
+
+    /// The same without a copy: what is not edited stays where it is.
+    package func applied(to body: SharedBytes) -> PiecedBytes {
+        var output = PiecedBytes()
+        var offset = 0
+        for splice in splices(in: body.bytes) {
+            output.append(body, offset..<splice.range.lowerBound)
+            output.append(splice.replacement)
+            offset = splice.range.upperBound
+        }
+        output.append(body, offset..<body.count)
+        return output
+    }
+
+    /// What to cut and what to put in its place, in the body's order.
+    private func splices(in bytes: RawSpan) -> [Splice] {
         var splices = replacements
         let afterBrace = (bytes.firstOffset(of: UInt8(ascii: "{")) ?? -1) + 1
         var objectIsEmpty = Text.next(in: bytes, from: afterBrace) == UInt8(ascii: "}")
@@ -64,21 +92,15 @@ package struct BodyEdits: Sendable {
             splices.append(Splice(range: afterBrace..<afterBrace, replacement: text))
         }
         splices.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
-
-        let delta = splices.reduce(0) { $0 + $1.replacement.count - $1.range.count }
-        var output = ByteBuffer(minimumCapacity: max(0, bytes.byteCount + delta))
         var offset = 0
         for splice in splices {
             precondition(
                 splice.range.lowerBound >= offset && splice.range.upperBound <= bytes.byteCount,
                 "edits overlap"
             )
-            output.append(bytes.extracting(offset..<splice.range.lowerBound))
-            output.append(splice.replacement)
             offset = splice.range.upperBound
         }
-        output.append(bytes.extracting(offset..<bytes.byteCount))
-        return output
+        return splices
     }
 
     /// Members that are removed together with all that lies between them.

@@ -1,4 +1,4 @@
-internal import Bytes
+package import Bytes
 
 /// One header field.
 package struct HTTPField: Sendable, Equatable {
@@ -13,13 +13,17 @@ package struct HTTPField: Sendable, Equatable {
 
 /// The bytes a request sends. Copies share them, so that several attempts of one request hold one body.
 package struct HTTPBody: Sendable {
-    let bytes: [UInt8]
+    let pieces: PiecedBytes
 
     package init(_ bytes: [UInt8]) {
-        self.bytes = bytes
+        pieces = PiecedBytes(bytes)
     }
 
-    package var count: Int { bytes.count }
+    package init(_ pieces: PiecedBytes) {
+        self.pieces = pieces
+    }
+
+    package var count: Int { pieces.count }
 }
 
 /// One request to a server named by the pool or the configuration, never by a client.

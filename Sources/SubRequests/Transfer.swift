@@ -24,7 +24,7 @@ final class Transfer {
     private var body = ByteBuffer()
     private var headers: [HTTPField] = []
     private var headerBytes = 0
-    private var sent = 0
+    private var sent = PiecedBytes.Position()
     /// Why a callback of ours ended the transfer.
     private var abort: HTTPClientError?
 
@@ -51,7 +51,10 @@ final class Transfer {
         }
         apus_easy_set_seek(easy) { context, offset, origin in
             guard origin == SEEK_SET, let transfer = Transfer.from(context) else { return CURL_SEEKFUNC_CANTSEEK }
-            transfer.sent = Int(offset)
+            guard let position = transfer.pending?.request.body?.pieces.position(at: Int(offset)) else {
+                return CURL_SEEKFUNC_CANTSEEK
+            }
+            transfer.sent = position
             return CURL_SEEKFUNC_OK
         }
         set(CURLOPT_OPENSOCKETDATA, sockets)
@@ -170,17 +173,8 @@ final class Transfer {
     }
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
-        guard let bytes, let body = pending?.request.body, sent >= 0, sent <= body.count else {
-            return Int(CURL_READFUNC_ABORT)
-        }
-        let count = min(room, body.count - sent)
-        body.bytes.withUnsafeBytes { all in
-            UnsafeMutableRawBufferPointer(start: bytes, count: count).copyMemory(
-                from: UnsafeRawBufferPointer(rebasing: all[sent..<sent + count])
-            )
-        }
-        sent += count
-        return count
+        guard let bytes, let body = pending?.request.body else { return Int(CURL_READFUNC_ABORT) }
+        return body.pieces.copy(from: &sent, into: UnsafeMutableRawBufferPointer(start: bytes, count: room))
     }
 
     // MARK: After
@@ -213,7 +207,7 @@ final class Transfer {
         pending = nil
         abort = nil
         headerBytes = 0
-        sent = 0
+        sent = PiecedBytes.Position()
         errorText[0] = 0
         headers.removeAll()
         if fields != nil {
