@@ -19,11 +19,15 @@ enum ControlHeaders {
     static let dataParallel = "x-data-parallel-host-port"
     /// On responses, for conformance tests: which endpoint served.
     static let servedEndpoint = "x-conformance-test-served-endpoint"
+    /// On responses: how many prefill attempts Apus made for the request.
+    static let attempts = "x-apus-attempts"
+    /// Envoy's own: how often its router may send the request again.
+    static let maxRetries = "x-envoy-max-retries"
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
     /// Names that only a picker may set: a client's are taken off the request. The destination itself is overwritten instead.
-    private static let reserved: Set<String> = [
+    static let reserved: Set<String> = [
         "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports", "x-data-parallel-host-port",
         "x-kv-cache-source-host-port", "epp-profile",
     ]

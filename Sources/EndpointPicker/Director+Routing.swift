@@ -92,6 +92,6 @@ struct Reservations: ~Copyable {
 
 /// The load on the endpoints that work on a request before its destination does. Dropped when the answer begins: their work is done then.
 final class StageReservations {
-    fileprivate(set) var prefill: Reservation?
+    var prefill: Reservation?
     fileprivate(set) var encode: Reservation?
 }

@@ -22,7 +22,7 @@ package final class Director: Sendable {
     let decisions = Atomic<UInt64>(0)
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
-    private static let rescheduleLimit = 8
+    static let rescheduleLimit = 8
 
     package init(
         pool: Pool,
@@ -30,18 +30,23 @@ package final class Director: Sendable {
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
         admission: DirectorAdmission? = nil,
+        orchestration: DirectorOrchestration? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.telemetry = telemetry
         self.admission = admission
-        policy = Lock(Policy(scheduler: scheduler, settings: settings))
+        policy = Lock(Policy(scheduler: scheduler, settings: settings, orchestration: orchestration))
         self.seed = seed
     }
 
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
-    package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
-        let policy = Policy(scheduler: scheduler, settings: settings)
+    package func reconfigure(
+        scheduler: Scheduler,
+        settings: DirectorSettings,
+        orchestration: DirectorOrchestration? = nil
+    ) {
+        let policy = Policy(scheduler: scheduler, settings: settings, orchestration: orchestration)
         scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
     }
@@ -103,7 +108,7 @@ package final class Director: Sendable {
         while true {
             let result: SchedulingResult
             do {
-                result = try scheduler.schedule(scheduling, candidates, using: &generator)
+                result = try schedule(scheduling, candidates, policy, using: &generator)
             } catch {
                 record.decidedAt = MonotonicTime.now().nanoseconds
                 telemetry.decisionFailed(record)
@@ -143,6 +148,21 @@ package final class Director: Sendable {
             decision.responseHeaders = policies.responseHeaders(result)
             decision.reportsServedEndpoint = policies.reportsServedEndpoint
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
+            if let orchestration = policy.orchestration {
+                decision.legs = LegPlan(
+                    orchestration: orchestration,
+                    picker: RequestStagePicker(
+                        self,
+                        scheduler,
+                        scheduling,
+                        subset: inquiry.subset,
+                        record: record,
+                        generator: generator
+                    ),
+                    wantsPrefill: result.prefill != nil,
+                    wantsEncode: result.encode != nil
+                )
+            }
             return decision
         }
     }
@@ -234,7 +254,7 @@ package final class Director: Sendable {
 }
 
 extension ProfileResult {
-    fileprivate var decision: ProfileDecision {
+    var decision: ProfileDecision {
         let candidates = candidates
         return ProfileDecision(
             name: profile.name,
@@ -249,13 +269,16 @@ extension ProfileResult {
 }
 
 /// One object, so that a decision takes one reference of it and not one per scorer.
-private final class Policy: Sendable {
+final class Policy: Sendable {
     let scheduler: Scheduler
     let settings: DirectorSettings
+    /// Nil where sidecars send the sub-requests.
+    let orchestration: DirectorOrchestration?
 
-    init(scheduler: Scheduler, settings: DirectorSettings) {
+    init(scheduler: Scheduler, settings: DirectorSettings, orchestration: DirectorOrchestration?) {
         self.scheduler = scheduler
         self.settings = settings
+        self.orchestration = orchestration
     }
 }
 
@@ -300,6 +323,17 @@ struct PickedRequest {
     var namesModel: Bool { !modelRange.isEmpty }
 }
 
+/// What Envoy is told of a decision.
+struct Forwarding {
+    /// `ip:port`, several with commas, the best first.
+    var destination: String
+    var scores: String?
+    /// What the destination is told of the request's other endpoints.
+    var headers: [(name: String, value: String)]
+    /// Control headers that clients may send, in lower case.
+    var clientHeaders: [String]
+}
+
 /// Where a request goes, and the load that it was given there.
 struct Decision: ~Copyable {
     /// `ip:port`, several with commas, the best first.
@@ -317,6 +351,8 @@ struct Decision: ~Copyable {
     var reportsServedEndpoint = false
     /// Whether the request's tokens count only until the answer begins.
     var tokensEndWithFirstByte = false
+    /// The sub-requests that Apus makes before the request goes; nil where a sidecar makes them.
+    var legs: LegPlan?
     private let reservations: Reservations
 
     init(destination: String, scores: String?, prompt: PlacedPrompt?, reservations: consuming Reservations) {
@@ -324,6 +360,11 @@ struct Decision: ~Copyable {
         self.scores = scores
         self.prompt = prompt
         self.reservations = reservations
+    }
+
+    /// What Envoy is told.
+    var forwarding: Forwarding {
+        Forwarding(destination: destination, scores: scores, headers: headers, clientHeaders: clientHeaders)
     }
 
     /// The load on the endpoints that work before the destination does.

@@ -113,6 +113,9 @@ package protocol LegTransport: Sendable {
 package protocol LegBody: AnyObject, Sendable {
     /// The next piece; nil at the end. Throws when the body breaks off before its end.
     func next() async throws(LegFailure) -> SharedBytes?
+
+    /// Closes the connection; a `next` that waits throws `cancelled`. From any thread.
+    func cancel()
 }
 
 package struct OpenLeg: Sendable {
@@ -146,5 +149,10 @@ package final class StagePick {
     package init(endpoint: Endpoint, reservation: consuming Reservation?) {
         self.endpoint = endpoint
         self.reservation = reservation
+    }
+
+    package init(_ reservation: consuming Reservation) {
+        endpoint = reservation.endpoint
+        self.reservation = consume reservation
     }
 }

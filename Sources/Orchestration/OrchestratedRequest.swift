@@ -1,7 +1,7 @@
 package import Bytes
 package import Inference
-internal import Pool
-internal import Scheduling
+package import Pool
+package import Scheduling
 
 /// One request while its legs run: what was asked, and how far it has come. It belongs to the request's own task.
 package final class OrchestratedRequest {
@@ -12,6 +12,8 @@ package final class OrchestratedRequest {
         package var body: SharedBytes
         /// What is changed of the body for every leg: the model's name.
         package var edits: BodyEdits
+        /// The target model's name.
+        package var model: String
         package var method: String
         /// With the query.
         package var path: String
@@ -25,6 +27,7 @@ package final class OrchestratedRequest {
             inference: InferenceRequest?,
             body: SharedBytes,
             edits: BodyEdits,
+            model: String,
             method: String = "POST",
             path: String,
             requestID: String,
@@ -34,6 +37,7 @@ package final class OrchestratedRequest {
             self.inference = inference
             self.body = body
             self.edits = edits
+            self.model = model
             self.method = method
             self.path = path
             self.requestID = requestID
@@ -49,13 +53,13 @@ package final class OrchestratedRequest {
     package var generator: SeededGenerator
     let watch: ClientWatch
     /// When all sub-requests must be done.
-    let deadline: MonotonicTime
+    private(set) var deadline: MonotonicTime
 
     /// Whether the prompt, and its images, are computed elsewhere than where it is decoded.
     package let wantsPrefill: Bool
     package let wantsEncode: Bool
-    /// The endpoint that the decision found for the first prefill.
-    var firstPrefill: StagePick?
+    /// The endpoints that the decision found for the first attempts.
+    var first: [Stage: StagePick]
 
     /// What all later legs' bodies change, once images are encoded.
     var edits: BodyEdits
@@ -77,7 +81,7 @@ package final class OrchestratedRequest {
         _ facts: Facts,
         wantsPrefill: Bool,
         wantsEncode: Bool,
-        firstPrefill: StagePick?,
+        first: [Stage: StagePick] = [:],
         picker: any StagePicker,
         transport: any LegTransport,
         journal: any OrchestrationJournal,
@@ -88,7 +92,7 @@ package final class OrchestratedRequest {
         self.facts = facts
         self.wantsPrefill = wantsPrefill && facts.inference != nil
         self.wantsEncode = wantsEncode && facts.inference != nil
-        self.firstPrefill = firstPrefill
+        self.first = first
         self.picker = picker
         self.transport = transport
         self.journal = journal
@@ -96,6 +100,13 @@ package final class OrchestratedRequest {
         self.deadline = deadline
         watch = ClientWatch(clientGone: clientGone)
         edits = facts.edits
+    }
+
+    /// A decode that was handed off failed: what follows must be done by `deadline`, and without that endpoint.
+    package func decodeFailed(_ endpoint: Endpoint, _ deadline: MonotonicTime) {
+        failedDecodes.insert(endpoint.number)
+        finishedPrefill = nil
+        self.deadline = deadline
     }
 
     /// 63 bits, never 0: what a new attempt is known by among the engines.

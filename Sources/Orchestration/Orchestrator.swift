@@ -86,6 +86,9 @@ package final class Orchestrator: Sendable {
     func pickDecode(_ request: OrchestratedRequest, after prefill: Endpoint?) -> StagePick? {
         let now = now()
         let failed = request.failedDecodes
+        if let first = request.first.removeValue(forKey: .decode), prefill == nil, !failed.contains(first.endpoint.number) {
+            return first
+        }
         if let prefill {
             let pick = request.picker.pick(.decode, peer: prefill) {
                 failed.contains($0.number) || !self.pairs.allows(prefill, $0, at: now)
@@ -109,14 +112,14 @@ package final class Orchestrator: Sendable {
         request.hasTriedToResume = true
         guard resumptions.count > 0, let entry = resumptions.take(key, at: now()) else { return }
         request.finishedPrefill = FinishedPrefill(handover: entry.handover, endpoint: entry.prefill)
-        request.firstPrefill = nil
+        request.first[.prefill] = nil
         request.journal.resumed()
         request.journal.reached(.prefillComplete)
     }
 
     /// The request ends: what no decode has seen is kept for its return, or lost.
     package func end(_ request: OrchestratedRequest) {
-        request.firstPrefill = nil
+        request.first.removeAll()
         guard let finished = request.finishedPrefill.take(), finished.answer == nil else { return }
         var lost = 1
         if let key = key(of: request) {
@@ -137,7 +140,7 @@ package final class Orchestrator: Sendable {
 package final class DecodeOrder {
     /// Nil when the prefill has answered already.
     package let decode: StagePick?
-    package let body: PiecedBytes
+    package private(set) var body: PiecedBytes
     package let prefill: Endpoint?
     /// Tokens that the prefill endpoint had cached, for the response's usage; nil when the decode's own report is right.
     package let cachedTokens: Int?
@@ -180,6 +183,9 @@ package final class DecodeOrder {
         companion = nil
         abort = nil
     }
+
+    /// The body has been sent and will not be again.
+    package func releaseBody() { body = PiecedBytes() }
 
     /// The decode is on its way: what the prefill left must not be given to another.
     package func dispatched() {

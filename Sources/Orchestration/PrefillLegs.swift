@@ -40,7 +40,7 @@ extension Orchestrator {
         guard attempts.mayGoOn else { return nil }
         let now = now()
         guard now < request.deadline else { throw .deadline }
-        if let first = request.firstPrefill.take(), first.endpoint.breaker.allows(at: now),
+        if let first = request.first.removeValue(forKey: .prefill), first.endpoint.breaker.allows(at: now),
             !request.failedPrefills.contains(first.endpoint.number)
         {
             return first

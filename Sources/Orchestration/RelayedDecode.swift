@@ -6,6 +6,8 @@ internal import Scheduling
 /// A decode that Apus runs itself: its answer has begun, and nothing of it has been passed on.
 package struct RelayedDecode {
     package let order: DecodeOrder
+    /// 1 for the first.
+    package let attempt: Int
     package let status: Int
     package let headers: [(name: String, value: String)]
     /// The first piece of the body; nil when it has none.
@@ -30,7 +32,7 @@ extension Orchestrator {
             }
             if let answer = order.answer {
                 let json = (name: "content-type", value: "application/json")
-                return RelayedDecode(order: order, status: 200, headers: [json], first: answer, rest: nil)
+                return RelayedDecode(order: order, attempt: 0, status: 200, headers: [json], first: answer, rest: nil)
             }
             guard let endpoint = order.endpoint else { throw .noDecodeEndpoint }
             guard let pass = endpoint.breaker.enter(at: now()) else {
@@ -52,6 +54,7 @@ extension Orchestrator {
                     let rest = first == nil ? nil : open.body
                     return RelayedDecode(
                         order: order,
+                        attempt: request.decodeAttempts,
                         status: open.status,
                         headers: open.headers,
                         first: first,

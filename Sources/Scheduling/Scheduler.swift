@@ -122,6 +122,34 @@ package struct SchedulingResult: Sendable {
 
     package var endpoint: Endpoint { primary.endpoint }
 
+    /// The decision that a request stays with one endpoint.
+    package init(alone primary: ProfileResult) {
+        self.init(
+            primary: primary,
+            prefill: nil,
+            encode: nil,
+            primaryPort: nil,
+            results: [primary],
+            prefixMatches: nil
+        )
+    }
+
+    init(
+        primary: ProfileResult,
+        prefill: ProfileResult?,
+        encode: ProfileResult?,
+        primaryPort: Int?,
+        results: [ProfileResult],
+        prefixMatches: PrefixMatches?
+    ) {
+        self.primary = primary
+        self.prefill = prefill
+        self.encode = encode
+        self.primaryPort = primaryPort
+        self.results = results
+        self.prefixMatches = prefixMatches
+    }
+
     /// The result of the profile with this name; nil when it did not run or found no endpoint.
     package func result(of profile: String) -> ProfileResult? {
         results.first { $0.profile.name == profile }

@@ -28,12 +28,14 @@ package final class PickerMetrics: Sendable {
     let predictedTokens: Counter
     let reportedTokens: Counter
     let herdingPicks: Histogram
+    let orchestration: OrchestrationMetrics
 
     private let requests: RequestFamilies
     private let series = Lock<[RequestLabels: RequestSeries]>([:])
 
     package init() {
         requests = RequestFamilies(registry)
+        orchestration = OrchestrationMetrics(registry)
         errors = registry.counter(
             Exposure(
                 "inference_objective_request_error_total",
