@@ -1,0 +1,13 @@
+/// The connectors by their names in the configuration.
+package enum ConnectorRegistry {
+    package static func connector(_ settings: OrchestrationSettings) -> any Connector {
+        switch settings.connector {
+        case .nixlv2: NIXLv2Connector()
+        case .sharedStorage: SharedStorageConnector()
+        case .sglang: SGLangConnector()
+        case .mooncake: MooncakeConnector()
+        case .offloading: OffloadingConnector()
+        case .trtllm: TRTLLMConnector()
+        }
+    }
+}
