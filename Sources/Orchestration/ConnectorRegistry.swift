@@ -10,4 +10,13 @@ package enum ConnectorRegistry {
         case .trtllm: TRTLLMConnector()
         }
     }
+
+    /// Nil when no encode legs are wanted.
+    package static func encodeConnector(_ settings: OrchestrationSettings) -> (any EncodeConnector)? {
+        switch settings.encodeConnector {
+        case .example: ECExampleConnector()
+        case .nixl: ECNIXLConnector()
+        case nil: nil
+        }
+    }
 }
