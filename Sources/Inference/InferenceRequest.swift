@@ -13,7 +13,7 @@ package struct InferenceRequest: Sendable {
     package let includesUsage: Bool
     /// The limit of output tokens, from the member that decides for the API. Nil when there is none or it is no whole number.
     package let maxTokens: Int?
-    /// `n`, the number of answers; 1 when absent or not a positive whole number.
+    /// `n` (of `generate`, that of its `sampling_params`), the number of answers; 1 when absent or not a positive whole number.
     package let choices: Int
     package let cacheSalt: String?
     /// The bytes that count as the prompt, in the order in which the model sees them; a string's without its quotes.
@@ -104,7 +104,10 @@ package struct InferenceRequest: Sendable {
             .flatMap { JSONValue.count($0, in: bytes) }
             ?? (api == .generate
                 ? members[.samplingParams].flatMap { SamplingParameters.maxTokens($0, in: bytes) } : nil)
-        choices = max(1, members[.n].flatMap { JSONValue.count($0, in: bytes) } ?? 1)
+        let answers =
+            members[.n].flatMap { JSONValue.count($0, in: bytes) }
+            ?? (api == .generate ? members[.samplingParams].flatMap { SamplingParameters.n($0, in: bytes) } : nil)
+        choices = max(1, answers ?? 1)
         cacheSalt = members[.cacheSalt].flatMap { JSONValue.string($0, in: bytes) }
 
         var ranges: [Range<Int>] = []
@@ -126,13 +129,17 @@ extension JSONMember {
 }
 
 private enum SamplingParameters {
-    private static let reader = JSONReader(names: ["max_tokens"])
+    private static let reader = JSONReader(names: ["max_tokens", "n"])
 
-    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? {
+    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(0, member, in: bytes) }
+
+    static func n(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(1, member, in: bytes) }
+
+    private static func count(_ index: Int, _ member: JSONMember, in bytes: RawSpan) -> Int? {
         guard member.kind == .object else { return nil }
         let inside = bytes.extracting(member.valueRange)
         // The value was checked with the body, so this cannot fail.
-        let found = try? reader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
+        let found = try? reader.read(inside) { $0[index].flatMap { JSONValue.count($0, in: inside) } }
         return found ?? nil
     }
 }
