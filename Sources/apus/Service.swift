@@ -230,6 +230,10 @@ final class Service: Sendable {
         var settings = ScrapeSettings()
         settings.interval = options.refreshMetricsInterval
         settings.path = metrics.source.path
+        if metrics.source.scheme ?? options.metricsScheme == "https" {
+            let takesAny = metrics.source.insecureSkipVerify ?? options.metricsInsecureSkipVerify
+            settings.trust = TLSTrust(insecureSkipVerify: takesAny)
+        }
         settings.seed = .random(in: .min ... .max)
         let dialects = EngineDialects.known(
             label: metrics.extractor.engineLabelKey,
