@@ -53,6 +53,8 @@ package struct LegReport: Sendable, Equatable {
 package enum OrchestrationError: Error {
     /// The client has left, so nobody is told.
     case clientGone
+    /// No endpoint could serve the request as it is; why.
+    case unsuitable(String)
     /// An engine says that the request itself is wrong: its answer is the client's.
     case refused(LegAnswer)
     /// Every endpoint that could be tried failed.

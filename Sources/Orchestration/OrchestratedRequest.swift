@@ -56,7 +56,7 @@ package final class OrchestratedRequest {
     private(set) var deadline: MonotonicTime
 
     /// Whether the prompt, and its images, are computed elsewhere than where it is decoded.
-    package let wantsPrefill: Bool
+    package internal(set) var wantsPrefill: Bool
     package let wantsEncode: Bool
     /// The endpoints that the decision found for the first attempts.
     var first: [Stage: StagePick]
@@ -73,6 +73,7 @@ package final class OrchestratedRequest {
     var decodeAttempts = 0
     var failures: [LegReport] = []
     var hasTriedToResume = false
+    var isExamined = false
 
     /// - Parameters:
     ///   - deadline: when all sub-requests must be done.
@@ -122,6 +123,7 @@ package final class OrchestratedRequest {
             body: facts.body,
             requestID: facts.requestID,
             attemptID: newAttemptID(),
+            model: facts.model,
             ports: ports
         )
     }

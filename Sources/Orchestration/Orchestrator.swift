@@ -44,6 +44,7 @@ package final class Orchestrator: Sendable {
     ///
     /// May be called again when a decode failed before its answer began: what is still good is used again.
     package func prepareDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> DecodeOrder {
+        try examine(request)
         if request.wantsEncode, !request.isEncoded { try await encode(request) }
         guard request.wantsPrefill else { return try decodeOrder(request) }
         switch connector.order {
@@ -54,6 +55,19 @@ package final class Orchestrator: Sendable {
         case .concurrent:
             if let order = try await pair(request) { return order }
             return try decodeOrder(request)
+        }
+    }
+
+    /// Finds out whether the engines can split the request at all.
+    private func examine(_ request: OrchestratedRequest) throws(OrchestrationError) {
+        guard request.wantsPrefill, !request.isExamined, let inference = request.facts.inference else { return }
+        request.isExamined = true
+        switch connector.suitability(of: inference, in: request.facts.body) {
+        case .suitable: break
+        case .decodeAlone:
+            request.wantsPrefill = false
+            request.first[.prefill] = nil
+        case .refused(let reason): throw .unsuitable(reason)
         }
     }
 
@@ -86,7 +100,9 @@ package final class Orchestrator: Sendable {
     func pickDecode(_ request: OrchestratedRequest, after prefill: Endpoint?) -> StagePick? {
         let now = now()
         let failed = request.failedDecodes
-        if let first = request.first.removeValue(forKey: .decode), prefill == nil, !failed.contains(first.endpoint.number) {
+        if let first = request.first.removeValue(forKey: .decode), prefill == nil,
+            !failed.contains(first.endpoint.number)
+        {
             return first
         }
         if let prefill {

@@ -114,7 +114,7 @@ extension Orchestrator {
         let transport = request.transport
         guard let result = await request.watch.during({ await transport.send(leg) }) else { throw .clientGone }
         if case .success(let answer) = result, answer.status == 200,
-            let peer = try? connector.readInquiry(answer.body.bytes)
+            let peer = try? connector.readInquiry(answer.body.bytes, context)
         {
             return peer
         }

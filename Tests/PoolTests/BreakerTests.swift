@@ -49,7 +49,10 @@ struct BreakerTests {
         let breaker = Breaker()
         for _ in 0..<3 { fail(breaker, at: time(1)) }
         #expect(breaker.state(at: time(6)) == .halfOpen)
-        guard let probe = breaker.enter(at: time(6)) else { return Issue.record("no try was let go") }
+        guard let probe = breaker.enter(at: time(6)) else {
+            Issue.record("no try was let go")
+            return
+        }
         #expect(!enters(breaker, at: time(6)))
         #expect(breaker.state(at: time(6)) == .halfOpen)
         probe.succeeded()
@@ -78,7 +81,8 @@ struct BreakerTests {
     func lateNews() {
         let breaker = Breaker()
         guard let early = breaker.enter(at: time(1)), let late = breaker.enter(at: time(1)) else {
-            return Issue.record("a closed breaker let nothing go")
+            Issue.record("a closed breaker let nothing go")
+            return
         }
         for _ in 0..<3 { fail(breaker, at: time(1)) }
         early.succeeded()

@@ -62,6 +62,8 @@ extension PickerError {
         switch error {
         case .clientGone, .refused:
             return nil
+        case .unsuitable(let reason):
+            self.init(.badRequest, reason, fault: .client)
         case .exhausted(let stage, let legs):
             let reasons = OrchestrationError.describe(legs)
             let detail = reasons.isEmpty ? "no endpoint is available" : reasons
