@@ -207,6 +207,7 @@ extension Exchange {
         callBackPlace = nil
         if let active = orchestrated {
             reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
+            concludeLegs(isDecoded: record.status < 400)
             active.letGo()
         }
         director.telemetry.finish(record, .complete)
