@@ -57,6 +57,8 @@ struct ConfigurationReader {
                 )
             }
         }
+        configuration.objectives = objectives(fields.list("objectives", limit: Self.listLimit))
+        configuration.modelRewrites = modelRewrites(fields.list("modelRewrites", limit: Self.listLimit))
         readOrchestration()
         readResponseProcessing(&configuration)
         fields.finish()

@@ -15,6 +15,8 @@ package final class Director: Sendable {
     package let admission: DirectorAdmission?
     /// What the configuration decides; a reload replaces it as a whole.
     private let policy: Lock<Policy>
+    private let objectives = Lock(ObjectiveTable())
+    private let modelRewrites = Lock(ModelRewriteTable())
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
     private let herding = HerdingIndex()
@@ -44,6 +46,16 @@ package final class Director: Sendable {
         let policy = Policy(scheduler: scheduler, settings: settings)
         scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
+    }
+
+    /// Gives requests the priorities of other objectives from the next request on.
+    package func use(_ objectives: ObjectiveTable) {
+        self.objectives.withLock { $0 = objectives }
+    }
+
+    /// Rewrites models by other rules from the next request on.
+    package func use(_ modelRewrites: ModelRewriteTable) {
+        self.modelRewrites.withLock { $0 = modelRewrites }
     }
 
     var settings: DirectorSettings { policy.withLock { $0 }.settings }
@@ -77,14 +89,13 @@ package final class Director: Sendable {
 
     /// Picks an endpoint and reserves the request's load on it.
     ///
-    /// The record is filled in with what was decided. When nobody can serve the request, it is reported and the error thrown.
+    /// The record is one that `describe` has filled in; what was decided is added to it. When nobody can serve the request, it is reported and the error thrown.
     func decide(
         _ inquiry: Inquiry,
         body: borrowing ByteBuffer,
         record: RequestRecord,
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
-        describe(inquiry, in: record)
         let policy = policy.withLock { $0 }
         let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
@@ -153,11 +164,22 @@ package final class Director: Sendable {
         try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
-    func describe(_ inquiry: Inquiry, in record: RequestRecord) {
+    /// Fills in what a request asks for and how urgent it is. Once per request, since what model it gets may be a matter of chance.
+    func describe(_ inquiry: Inquiry, in record: RequestRecord, using generator: inout SeededGenerator) {
         let request = inquiry.request
         record.model = request?.model ?? ""
-        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
+        record.targetModel = record.model
         record.isStreaming = request?.inference?.stream ?? false
+        if let objective = inquiry.headers.objective {
+            record.priority = objectives.withLock { $0 }.priority(of: objective)
+        }
+        guard request?.namesModel == true else { return }
+        if let decision = modelRewrites.withLock({ $0 }).decision(for: record.model, using: &generator) {
+            record.targetModel = decision.target
+            telemetry.rewritten(by: decision.rewrite, model: record.model, target: decision.target)
+        } else if let wanted = inquiry.headers.modelRewrite {
+            record.targetModel = wanted
+        }
     }
 
     private func schedulingRequest(

@@ -46,6 +46,7 @@ extension Exchange {
         record.requestBytes = body.count
         let request = try readRequest(form)
         let inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        director.describe(inquiry, in: record, using: &generator)
         let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }
         let decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
         // From here on the reservation counts.

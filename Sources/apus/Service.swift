@@ -66,6 +66,8 @@ final class Service: Sendable {
             admission: admission,
             seed: .random(in: .min ... .max)
         )
+        director.use(setup.objectives)
+        director.use(setup.modelRewrites)
         reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
         readiness = Readiness(pool)
         let pages = AdminPages(

@@ -146,6 +146,7 @@ func withPicker<Result>(
     admission: AdmissionSettings? = nil,
     alarm: ManualAlarm = ManualAlarm(now: .now()),
     priorities: [String: Int] = [:],
+    modelRewrites: [InferenceModelRewrite] = [],
     _ body: (TestPicker) async throws -> Result
 ) async throws -> Result {
     let pool = Pool(stalenessThreshold: .seconds(3600))
@@ -159,8 +160,7 @@ func withPicker<Result>(
             poolName: "test-pool",
             telemetry: telemetry,
             alarm: alarm,
-            clock: { alarm.now },
-            priority: { priorities[$0] ?? 0 }
+            clock: { alarm.now }
         )
     }
     let director = Director(
@@ -171,6 +171,8 @@ func withPicker<Result>(
         admission: gate,
         seed: 1
     )
+    director.use(ObjectiveTable(priorities.map { InferenceObjective(name: $0.key, priority: $0.value) }))
+    director.use(ModelRewriteTable(modelRewrites))
     var configuration = ServerConfiguration.defaults
     configuration.bindAddress = "127.0.0.1"
     configuration.port = 0

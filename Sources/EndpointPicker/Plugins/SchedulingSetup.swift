@@ -15,6 +15,8 @@ package struct SchedulingSetup: Sendable {
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
     /// How requests are let in.
     package var admission: AdmissionSettings
+    package var objectives = ObjectiveTable()
+    package var modelRewrites = ModelRewriteTable()
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()

@@ -36,7 +36,9 @@ struct SetupAssembler {
             discovery: discovery(),
             parsers: parsers(),
             responseProcessing: configuration.responseProcessing,
-            admission: admission(readsMetrics: metrics != nil)
+            admission: admission(readsMetrics: metrics != nil),
+            objectives: ObjectiveTable(configuration.objectives),
+            modelRewrites: ModelRewriteTable(configuration.modelRewrites)
         )
         if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {
             let position = configuration.parsers.first?.position ?? .start

@@ -17,6 +17,7 @@ package final class PickerMetrics: Sendable {
     /// Bytes of a prompt that the picked endpoint holds.
     package let prefixHitBytes: MetricFamily<PluginLabels, Histogram>
     let disaggregations: MetricFamily<DisaggregationLabels, Counter>
+    let modelRewrites: MetricFamily<ModelRewriteLabels, Counter>
 
     let streams: Gauge
     let scrapes: MetricFamily<OneLabel, Counter>
@@ -134,6 +135,19 @@ package final class PickerMetrics: Sendable {
                 "llm_d_inference_scheduler_disagg_decision_total",
                 help: "Decisions, by the stages that got endpoints of their own.",
                 labels: DisaggregationLabels.own
+            )
+        )
+
+        modelRewrites = registry.counter(
+            Exposure(
+                "inference_extension_model_rewrite_decisions_total",
+                help: "Models that were rewritten, by the rewrite whose rule it was.",
+                labels: ModelRewriteLabels.all
+            ),
+            Exposure(
+                "llm_d_epp_model_rewrite_decisions_total",
+                help: "Models that were rewritten, by the rewrite whose rule it was.",
+                labels: ModelRewriteLabels.all
             )
         )
 
