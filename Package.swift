@@ -87,7 +87,7 @@ let package = Package(
             "EndpointPicker",
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
-                "Configuration", "Telemetry",
+                "Configuration", "Telemetry", "SubRequests",
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
@@ -125,7 +125,7 @@ let package = Package(
             "EndpointPicker",
             [
                 "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "RPC",
+                "Configuration", "Telemetry", "RPC", "SubRequests",
             ]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),

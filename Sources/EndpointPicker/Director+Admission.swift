@@ -51,7 +51,6 @@ extension Director {
         record: RequestRecord,
         clientGone: @escaping @Sendable () async -> Bool
     ) async throws -> AdmissionGrant? {
-        try checkMembers(of: inquiry)
         guard let admission, !record.isHeadersOnly else { return nil }
         let controller = admission.controller
         let metrics = controller.isQueueing ? admission.metrics : nil
@@ -60,7 +59,7 @@ extension Director {
             fairnessID: record.fairnessID,
             priority: record.priority,
             byteCount: inquiry.bodyByteCount,
-            tokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
+            tokens: inquiry.promptTokens,
             receivedAt: MonotonicTime(nanoseconds: record.receivedAt),
             timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil
         )

@@ -4,6 +4,7 @@ internal import ExtProc
 package import Inference
 package import Pool
 package import Scheduling
+internal import SubRequests
 internal import Synchronization
 package import Telemetry
 
@@ -13,6 +14,8 @@ package final class Director: Sendable {
     package let telemetry: Telemetry
     /// Nil lets everything in.
     package let admission: DirectorAdmission?
+    /// Nil where prompts are only estimated.
+    let renderer: TokenRenderer?
     /// What the configuration decides; a reload replaces it as a whole.
     private let policy: Lock<Policy>
     private let objectives = Lock(ObjectiveTable())
@@ -32,11 +35,13 @@ package final class Director: Sendable {
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
         admission: DirectorAdmission? = nil,
+        renderer: TokenRenderer? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.telemetry = telemetry
         self.admission = admission
+        self.renderer = renderer
         policy = Lock(Policy(scheduler: scheduler, settings: settings))
         self.seed = seed
     }
@@ -135,7 +140,7 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
-            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
+            note(result, scheduling, in: record, startedAt: startedAt, decidedAt: decidedAt, scheduler.prefixCache)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
                 telemetry.disaggregated(
                     model: record.targetModel,
@@ -193,16 +198,14 @@ package final class Director: Sendable {
         var scheduling = SchedulingRequest(
             model: record.model,
             targetModel: record.targetModel,
-            estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
+            estimatedTokens: inquiry.promptTokens,
             header: { headers.value(named: $0) }
         )
         scheduling.now = MonotonicTime(nanoseconds: record.bodyCompleteAt)
         scheduling.clock = pluginClock()
         scheduling.carriesPrompt = !record.isHeadersOnly
         scheduling.maxOutputTokens = inquiry.request?.inference?.maxTokens
-        if let inference = inquiry.request?.inference, scheduler.handler.traits.countsMultimodalParts {
-            scheduling.multimodalParts = MultimodalParts.count(of: inference, in: body)
-        }
+        scheduling.multimodalParts = inquiry.parts.count
         if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
             let hashes = PrefixBlocks.hashes(
@@ -212,7 +215,11 @@ package final class Director: Sendable {
                 blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
                 maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
             )
-            scheduling.prefix = PromptBlocks(hashes: hashes, blockTokens: blockTokens)
+            scheduling.prefix = PromptBlocks(
+                hashes: hashes,
+                blockTokens: blockTokens,
+                exactTokens: inquiry.tokens?.perBlock(ofBytes: blockTokens * PrefixCacheSettings.bytesPerToken)
+            )
         }
         return scheduling
     }
@@ -221,10 +228,11 @@ package final class Director: Sendable {
 
     private func note(
         _ result: SchedulingResult,
+        _ request: SchedulingRequest,
         in record: RequestRecord,
         startedAt: MonotonicTime,
         decidedAt: MonotonicTime,
-        cache: ApproximatePrefixCache?
+        _ cache: ApproximatePrefixCache?
     ) {
         notePluginTimes(of: result)
         let endpoint = result.endpoint
@@ -240,7 +248,7 @@ package final class Director: Sendable {
         if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
-            record.predictedCachedTokens = predicted.matched * blockTokens
+            record.predictedCachedTokens = request.tokens(ofBlocks: predicted.matched, blockTokens)
             telemetry.prefixPredicted(
                 matched: predicted.matched,
                 total: predicted.total,
@@ -293,6 +301,11 @@ package struct DirectorSettings: Sendable {
     /// How much of the responses is looked at.
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
 
+    /// The server that says how many tokens a prompt has; nil where that is estimated.
+    package var rendering: TokenRendering?
+    /// The tokens that images and the like are taken to have.
+    package var media = MediaEstimate()
+
     package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
         self.parsers = parsers
         self.honorsSubset = honorsSubset
@@ -309,6 +322,21 @@ struct Inquiry {
     let request: PickedRequest?
     let subset: SubsetHint?
     let bodyByteCount: Int
+    /// Images and the like in the prompt.
+    var parts = MultimodalParts()
+    /// Nil where the number of the prompt's bytes is all that is known.
+    var tokens: PromptTokens?
+
+    /// The prompt's tokens, as far as they can be told.
+    var promptTokens: Int {
+        tokens?.count ?? request?.inference?.estimatedPromptTokens ?? bodyByteCount / 4
+    }
+}
+
+/// What a server is asked of a prompt.
+struct TokenRequest: Sendable {
+    let renderer: TokenRenderer
+    let request: HTTPRequest
 }
 
 /// A request as far as it could be read.

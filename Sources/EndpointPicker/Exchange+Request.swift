@@ -45,8 +45,11 @@ extension Exchange {
         record.bodyCompleteAt = MonotonicTime.now().nanoseconds
         record.requestBytes = body.count
         let request = try readRequest(form)
-        let inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        var inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
         director.describe(inquiry, in: record, using: &generator)
+        try director.checkMembers(of: inquiry)
+        let rendering = director.rendering(for: &inquiry, settings, model: record.targetModel, body: body)
+        await director.countTokens(of: &inquiry, settings, in: record, rendering)
         let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }
         let decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
         // From here on the reservation counts.

@@ -83,5 +83,7 @@ extension DirectorSettings {
             emitsScores: options.emitEndpointScores
         )
         responseProcessing = setup.responseProcessing
+        rendering = setup.tokens.rendering
+        media = setup.tokens.media
     }
 }

@@ -50,7 +50,7 @@ struct DisaggregationParameterTests {
         #expect(handler.profiles == DisaggregationHandler.Profiles())
         #expect((handler.prefillDecider as? PrefixBasedDecider)?.nonCachedTokens == 16)
         #expect(handler.encodeDecider is MultimodalDecider)
-        #expect(handler.traits.disaggregates && handler.traits.countsMultimodalParts)
+        #expect(handler.traits.disaggregates)
         // The decider needs to know what endpoints hold, and nothing else asks for it.
         #expect(found?.scheduler.prefixCache != nil)
     }

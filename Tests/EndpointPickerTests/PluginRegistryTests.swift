@@ -108,7 +108,7 @@ struct PluginRegistryTests {
             ("approx-prefix-cache-producer", "maxPrefixBlocksToMatch: []", "must be an integer, not a list"),
             ("approx-prefix-cache-producer", "maxPrefixTokensToMatch: -1", "must be at least 0"),
             ("inflight-load-producer", "outputRatio: -1", "must be at least 0"),
-            ("token-producer", "backend: vllm", "must be one of estimate"),
+            ("token-producer", "backend: uds", "must be one of estimate"),
             ("metrics-data-source", "scheme: ftp", "must be one of http, https"),
             ("metrics-data-source", "path: metrics", "must begin with /"),
             ("core-metrics-extractor", "defaultEngine: vlm", "did you mean \"vllm\"?"),

@@ -5,6 +5,7 @@ import EndpointPicker
 import Pool
 import RPC
 import Scheduling
+import SubRequests
 import Telemetry
 import TestSupport
 import Testing
@@ -147,6 +148,8 @@ func withPicker<Result>(
     alarm: ManualAlarm = ManualAlarm(now: .now()),
     priorities: [String: Int] = [:],
     modelRewrites: [InferenceModelRewrite] = [],
+    client httpClient: HTTPClient? = nil,
+    onRenderer: @escaping @Sendable (String?) -> Void = { _ in },
     _ body: (TestPicker) async throws -> Result
 ) async throws -> Result {
     let pool = Pool(stalenessThreshold: .seconds(3600))
@@ -169,6 +172,7 @@ func withPicker<Result>(
         telemetry: telemetry,
         settings: settings,
         admission: gate,
+        renderer: httpClient.map { TokenRenderer(client: $0, telemetry: telemetry, onTransition: onRenderer) },
         seed: 1
     )
     director.use(ObjectiveTable(priorities.map { InferenceObjective(name: $0.key, priority: $0.value) }))

@@ -17,6 +17,7 @@ package struct SchedulingSetup: Sendable {
     package var admission: AdmissionSettings
     package var objectives = ObjectiveTable()
     package var modelRewrites = ModelRewriteTable()
+    package var tokens = TokenProducerSettings()
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()

@@ -131,6 +131,17 @@ extension SetupAssembler {
         return policies
     }
 
+    mutating func tokens() -> TokenProducerSettings {
+        var found: TokenProducerSettings?
+        for plugin in configuration.plugins {
+            guard case .tokenProducer(let settings)? = instances[plugin.name] else { continue }
+            used.insert(plugin.name)
+            if found != nil { diagnostics.error("only one token-producer is allowed", at: plugin.position) }
+            found = settings
+        }
+        return found ?? TokenProducerSettings()
+    }
+
     mutating func parsers() -> [String] {
         var parsers: [String] = []
         for reference in configuration.parsers {

@@ -38,7 +38,8 @@ struct SetupAssembler {
             responseProcessing: configuration.responseProcessing,
             admission: admission(readsMetrics: metrics != nil),
             objectives: ObjectiveTable(configuration.objectives),
-            modelRewrites: ModelRewriteTable(configuration.modelRewrites)
+            modelRewrites: ModelRewriteTable(configuration.modelRewrites),
+            tokens: tokens()
         )
         if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {
             let position = configuration.parsers.first?.position ?? .start

@@ -45,6 +45,7 @@ package final class AccessLog: Sendable {
             if let time = record.time(from: start, to: end) { body(name, time) }
         }
         phase("bodyMs", record.receivedAt, record.bodyCompleteAt)
+        if record.tokenTime > 0 { body("tokensMs", record.tokenTime) }
         if record.queueTime > 0 { body("queueMs", record.queueTime) }
         if let time = record.decisionTime { body("decisionMs", time) }
         phase("headersMs", record.decidedAt, record.responseHeadersAt)

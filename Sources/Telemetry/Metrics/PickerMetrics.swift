@@ -23,6 +23,8 @@ package final class PickerMetrics: Sendable {
     let scrapes: MetricFamily<OneLabel, Counter>
     let configurationReloads: MetricFamily<OneLabel, Counter>
     let scrapeTime: Histogram
+    let tokenRenders: MetricFamily<OneLabel, Counter>
+    let tokenRenderTime: Histogram
     let frameWait: Histogram
     let decisionTime: Histogram
     let immediateResponses: MetricFamily<OneLabel, Counter>
@@ -166,6 +168,21 @@ package final class PickerMetrics: Sendable {
             registry.histogram(
                 buckets: Buckets.fine,
                 Exposure<NoLabels>("apus_scrape_seconds", help: "Seconds that scrapes of endpoints took.")
+            ).only
+        tokenRenders = registry.counter(
+            Exposure(
+                "apus_token_renders_total",
+                help: "Prompts whose tokens a server was to tell, by outcome; all but ok were estimated.",
+                labels: OneLabel.named("outcome")
+            )
+        )
+        tokenRenderTime =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>(
+                    "apus_token_render_seconds",
+                    help: "Seconds that a server took to tell the tokens of a prompt."
+                )
             ).only
         frameWait =
             registry.histogram(
