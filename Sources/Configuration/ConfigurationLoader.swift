@@ -50,7 +50,8 @@ struct ConfigurationReader {
         configuration.dataLayer = dataLayer(names)
         if var section = fields.mapping("flowControl") {
             configuration.flowControl = flowControl(&section, &configuration, names)
-            if !configuration.isEnabled("flowControl") {
+            // The detector counts without the gate, too: it says when a sheddable request is dropped.
+            if !configuration.isEnabled("flowControl"), section.keys != ["saturationDetector"] {
                 diagnostics.warning(
                     "flowControl has no effect without the feature gate \"flowControl\"",
                     at: fields.keyPosition(of: "flowControl")

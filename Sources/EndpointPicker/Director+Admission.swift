@@ -147,9 +147,9 @@ extension PickerError {
             error(.serviceUnavailable, "request timed out in queue: its time to live is over", "rejected-ttl-expired")
         case .cancelled:
             error(.serviceUnavailable, "client disconnected: it hung up in queue", "rejected-context-cancelled")
-        case .shuttingDown:
+        case .shuttingDown, .refusedByShutdown:
             error(.serviceUnavailable, "the endpoint picker is shutting down", "rejected-shutting-down")
-        case .noEndpoints, .dispatched:
+        case .noEndpoints, .noEndpointsCame, .dispatched:
             .noEndpoints
         }
     }

@@ -145,7 +145,11 @@ package final class Director: Sendable {
                 telemetry.disaggregated(
                     model: record.targetModel,
                     encode: result.encode != nil,
-                    prefill: result.prefill != nil
+                    prefill: result.prefill != nil,
+                    plugin: PluginLabels(
+                        name: scheduler.handlerPlugin.name,
+                        type: scheduler.handlerPlugin.type
+                    )
                 )
             }
             var decision = Decision(
@@ -158,6 +162,7 @@ package final class Director: Sendable {
             decision.clientHeaders = scheduler.handler.traits.profileHeader.map { [$0] } ?? []
             decision.responseHeaders = policies.responseHeaders(result)
             decision.reportsServedEndpoint = policies.reportsServedEndpoint
+            decision.destinations = result.destinations
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
             return decision
         }
@@ -365,6 +370,8 @@ struct Decision: ~Copyable {
     var responseHeaders: [(name: String, value: String)] = []
     /// Whether the response says which endpoint served it.
     var reportsServedEndpoint = false
+    /// What the gateway was told, the best first, and which endpoint each is.
+    var destinations: [Destination] = []
     /// Whether the request's tokens count only until the answer begins.
     var tokensEndWithFirstByte = false
     private let reservations: Reservations

@@ -88,7 +88,8 @@ extension Exchange {
         answer = ResponsePolicies(
             headers: decision.responseHeaders,
             reportsServedEndpoint: decision.reportsServedEndpoint,
-            tokensEndWithFirstByte: decision.tokensEndWithFirstByte
+            tokensEndWithFirstByte: decision.tokensEndWithFirstByte,
+            destinations: decision.destinations
         )
         reservation = decision.takeReservation()
         callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call] in

@@ -79,7 +79,8 @@ package struct InferenceRequest: Sendable {
         maxTokens: Int?,
         choices: Int,
         promptRanges: [Range<Int>],
-        estimatedPromptTokens: Int
+        estimatedPromptTokens: Int,
+        promptIsTokenIDs: Bool
     ) {
         self.api = api
         self.stream = stream
@@ -87,7 +88,7 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
-        promptIsTokenIDs = false
+        self.promptIsTokenIDs = promptIsTokenIDs
         model = ""
         modelRange = 0..<0
         includesUsage = false

@@ -407,4 +407,28 @@ struct PluginRegistryTests {
         )
         #expect(ConfigurationLoader.check("/").map(\.description) == ["/:1:1: error: is a directory"])
     }
+
+    @Test(
+        "Metrics are read with the older version, too, when dataLayer only says where the endpoints are; doing without is warned of"
+    )
+    func olderDiscovery() {
+        let text = """
+            kind: EndpointPickerConfig
+            plugins:
+            - {type: file-discovery, parameters: {path: /e}}
+            - type: queue-scorer
+            dataLayer: {discovery: {pluginRef: file-discovery}}
+            """
+        let old = "apiVersion: inference.networking.x-k8s.io/v1alpha1\n" + text
+        #expect(ConfigurationLoader.setup(text: Array(old.utf8), file: "f").setup?.metrics != nil)
+        let said = setup("plugins: [{type: queue-scorer}]\ndataLayer: {injectDefaults: false}").said
+        #expect(said.contains { $0.contains("\"queue-scorer\" decides by metrics, and dataLayer reads none") })
+    }
+
+    @Test("A byte-order mark is passed over, and positions do not count it")
+    func byteOrderMark() {
+        let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins: [{type: queue-scorers}]"
+        let result = ConfigurationLoader.setup(text: [0xEF, 0xBB, 0xBF] + Array(text.utf8), file: "f")
+        #expect(result.diagnostics.last?.position == SourcePosition(line: 3, column: 18))
+    }
 }
