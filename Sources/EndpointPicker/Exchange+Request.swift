@@ -62,7 +62,7 @@ extension Exchange {
         var edits = BodyEdits()
         if let request, record.targetModel != request.model {
             edits.replaceValue(in: request.modelRange, with: JSONValue.quoted(record.targetModel))
-            restorer = ModelNameRestorer(from: record.targetModel, to: request.model)
+            editors.append(ModelNameRestorer(from: record.targetModel, to: request.model))
         }
         prompt = decision.prompt
         stages = decision.stages
