@@ -112,7 +112,9 @@ package final class Director: Sendable {
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
         // Again: the configuration may be another one since the request was let in.
-        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference {
+            try Self.checkMembers(inference, in: body, scheduler.handler.traits)
+        }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
