@@ -32,9 +32,6 @@ package struct Fields {
         }
     }
 
-    /// The keys that are there, in their order.
-    package var keys: [String] { order.map(\.key) }
-
     /// The member, or nil when it is absent or null.
     package mutating func node(_ key: String) -> YAMLNode? {
         known.append(key)
@@ -150,7 +147,7 @@ package struct Fields {
         return inRange(value, range, key, node)
     }
 
-    /// The keys that are there, in the order of the text.
+    /// The keys that are there and not null, in the order of the text.
     package var keys: [String] { order.filter { !$0.value.isNull }.map(\.key) }
 
     // MARK: Collections

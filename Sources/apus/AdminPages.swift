@@ -98,7 +98,7 @@ struct AdminPages: Sendable {
                 json.member("requests", load.requests)
                 json.member("tokens", load.tokens)
             }
-            json.member("breaker", "closed")
+            json.member("breaker", endpoint.breaker.state(at: now).rawValue)
         }
     }
 
