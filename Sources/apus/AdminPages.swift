@@ -126,6 +126,7 @@ struct AdminPages: Sendable {
             json.member("responseProcessing", setup.responseProcessing.rawValue)
             setup.admission.write(to: &json)
             setup.writeObjectives(to: &json)
+            setup.orchestration.write(to: &json)
             json.object("flags") { json in
                 json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
                 json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")

@@ -285,6 +285,15 @@ struct TRTLLMConnectorTests {
         #expect(handover == Handover(isFinal: true))
     }
 
+    @Test("To a client that wants events such a text comes from the generation server alone")
+    func finalStream() throws {
+        let body = #"{"model":"m","prompt":"p","stream":true,"max_completion_tokens":5}"#
+        let leg = try leg(body, .completions)
+        let handover = try leg.read(#"{"choices":[{"finish_reason":"stop"}]}"#, connector)
+        #expect(handover == Handover())
+        #expect(leg.decodeBody(connector, handover) == body)
+    }
+
     @Test(
         "Answers without parameters that can be used",
         arguments: failures + [
