@@ -54,6 +54,7 @@ final class ServerLifecycle: Sendable {
         state.withLock { $0.server = server }
     }
 
+    var port: Int? { state.withLock { $0.port } }
     var bootstrapPort: Int? { state.withLock { $0.bootstrapPort } }
 
     /// Listens, on the ports of the last time when there was one.
@@ -61,19 +62,23 @@ final class ServerLifecycle: Sendable {
         try state.withLock { state throws(HTTPServerError) in
             guard state.listeners.isEmpty, !state.isEnded else { return }
             let options = server.options
-            let first = options.port == 0 ? 0 : options.port + server.index
-            let main = try listen(server, state.port ?? first, options)
+            let host = options.address(of: server.index)
+            let first = options.hasAddressPerServer && server.index > 0 ? fleet.server(0)?.lifecycle : nil
+            let step = options.hasAddressPerServer ? 0 : server.index
+            let chosen = first?.port ?? (options.port == 0 ? 0 : options.port + step)
+            let main = try listen(server, state.port ?? chosen, options)
             var listeners = [main]
-            var address = SideChannel.Address(host: options.address, port: main.port)
-            if let first = options.disaggregation.bootstrapPort {
-                let wanted = state.bootstrapPort ?? (first == 0 ? 0 : first + server.index)
+            var address = SideChannel.Address(host: host, port: main.port)
+            if let port = options.disaggregation.bootstrapPort {
+                let chosen = first?.bootstrapPort ?? (port == 0 ? 0 : port + step)
+                let wanted = state.bootstrapPort ?? chosen
                 let bootstrap = try listen(server, wanted, options)
                 listeners.append(bootstrap)
                 state.bootstrapPort = bootstrap.port
-                address = SideChannel.Address(host: options.address, port: bootstrap.port)
+                address = SideChannel.Address(host: host, port: bootstrap.port)
             }
             if state.held.isEmpty {
-                state.held = listeners.compactMap { PortHold(address: options.address, port: $0.port) }
+                state.held = listeners.compactMap { PortHold(address: host, port: $0.port) }
             }
             state.port = main.port
             state.listeners = listeners
@@ -90,7 +95,7 @@ final class ServerLifecycle: Sendable {
         -> HTTPServer
     {
         try HTTPServer(
-            bindAddress: options.address,
+            bindAddress: options.address(of: server.index),
             port: port,
             maxRequestBodyBytes: options.maxRequestBodyMegabytes << 20,
             idleTimeoutSeconds: 0,
@@ -200,6 +205,7 @@ extension SimulatedServer {
             state.numbers = [:]
             state.finished = [:]
             state.meetings = Rendezvous()
+            state.given = [:]
             state.embeddings = []
             var configuration = options.engine
             configuration.seed &+= UInt64(index)

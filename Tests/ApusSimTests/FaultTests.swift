@@ -141,6 +141,15 @@ struct FaultTests {
         #expect(try await fleet.post("/v1/completions", decode, server: 1).status == 500)
     }
 
+    @Test("A slow stream is whole")
+    func streamsSlowly() async throws {
+        let fleet = try Fleet([])
+        let body = completion("\"stream\":true", maxTokens: 3)
+        let answer = try await fleet.post("/v1/completions", body, headers: [("x-sim-fault", "slow,delay=1us")])
+        #expect(answer.events.count == 4)
+        #expect(answer.events.last == "[DONE]")
+    }
+
     @Test("A server that crashes cuts its connections, refuses new ones, and comes back as another engine")
     func crashes() async throws {
         let fleet = try Fleet.nixl("--inter-token-latency", "1h")

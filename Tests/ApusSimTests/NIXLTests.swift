@@ -54,7 +54,7 @@ struct NIXLTests {
         #expect(parameters.contains("9007199254740993123"))
         _ = try await fleet.post("/v1/completions", decodeBody(parameters), server: 1)
         #expect(try await fleet.counter("verbatim") == 1)
-        let other = try await prefill(fleet).replacing("9007199254740993123", with: "9007199254740993000")
+        let other = try await prefill(fleet).replacing("9007199254740993123", with: "9007199254740993124")
         _ = try await fleet.post("/v1/completions", decodeBody(other), server: 1)
         #expect(try await fleet.counter("altered") == 1)
     }
