@@ -89,7 +89,10 @@ struct FaultTests {
         if fault == "hang-body" { try await fleet.wait("disconnect") }
     }
 
-    @Test("A request that hangs is seen to be left", arguments: ["hang", "endless-headers", "huge-body", "slow"])
+    @Test(
+        "A request that hangs is seen to be left",
+        arguments: ["hang", "endless-headers", "huge-body", "slow,delay=1s"]
+    )
     func seesDisconnects(_ fault: String) async throws {
         let fleet = try Fleet([])
         let client = try await fleet.begin("/v1/completions", completion(""), headers: [("x-sim-fault", fault)])
@@ -163,6 +166,9 @@ struct FaultTests {
         // The other request ends too: by an end or by a reset.
         _ = try? await open.read()
         await #expect(throws: (any Error).self) { try await fleet.get("/health") }
+        // Nobody else gets the port meanwhile.
+        let hold = try Fleet(["--count", "50"])
+        #expect(!hold.ports.contains(fleet.ports[0]))
         try await fleet.control("POST", "/sim/start?server=0")
         #expect(try await fleet.get("/health").status == 200)
         let audit = try await fleet.audit()
