@@ -167,7 +167,7 @@ struct FaultTests {
         _ = try? await open.read()
         await #expect(throws: (any Error).self) { try await fleet.get("/health") }
         // Nobody else gets the port meanwhile.
-        let hold = try Fleet(["--count", "50"])
+        let hold = try Fleet(["--count", "10"])
         #expect(!hold.ports.contains(fleet.ports[0]))
         try await fleet.control("POST", "/sim/start?server=0")
         #expect(try await fleet.get("/health").status == 200)
