@@ -24,7 +24,9 @@ final class Transfer {
     private var body = ByteBuffer()
     private var headers: [HTTPField] = []
     private var headerBytes = 0
-    private var sent = 0
+    private var sent = PiecedBytes.Position()
+    /// What the handle is set to; nil before the first request over TLS.
+    private var trust: TLSTrust?
     /// Why a callback of ours ended the transfer.
     private var abort: HTTPClientError?
 
@@ -51,7 +53,10 @@ final class Transfer {
         }
         apus_easy_set_seek(easy) { context, offset, origin in
             guard origin == SEEK_SET, let transfer = Transfer.from(context) else { return CURL_SEEKFUNC_CANTSEEK }
-            transfer.sent = Int(offset)
+            guard let position = transfer.pending?.request.body?.pieces.position(at: Int(offset)) else {
+                return CURL_SEEKFUNC_CANTSEEK
+            }
+            transfer.sent = position
             return CURL_SEEKFUNC_OK
         }
         set(CURLOPT_OPENSOCKETDATA, sockets)
@@ -66,7 +71,7 @@ final class Transfer {
         set(CURLOPT_PATH_AS_IS, 1)
         // An empty proxy also means: not the environment's.
         "".withCString { set(CURLOPT_PROXY, $0) }
-        "http".withCString { set(CURLOPT_PROTOCOLS_STR, $0) }
+        "http,https".withCString { set(CURLOPT_PROTOCOLS_STR, $0) }
     }
 
     deinit {
@@ -86,6 +91,10 @@ final class Transfer {
         self.pending = pending
         let request = pending.request
         request.url.withCString { set(CURLOPT_URL, $0) }
+        if let wanted = request.trust, wanted != trust {
+            wanted.apply(to: easy)
+            trust = wanted
+        }
         prepareMethod(request)
         for field in request.headers {
             // libcurl reads "name:" as "leave this field out" and "name;" as an empty one.
@@ -170,17 +179,8 @@ final class Transfer {
     }
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
-        guard let bytes, let body = pending?.request.body, sent >= 0, sent <= body.count else {
-            return Int(CURL_READFUNC_ABORT)
-        }
-        let count = min(room, body.count - sent)
-        body.bytes.withUnsafeBytes { all in
-            UnsafeMutableRawBufferPointer(start: bytes, count: count).copyMemory(
-                from: UnsafeRawBufferPointer(rebasing: all[sent..<sent + count])
-            )
-        }
-        sent += count
-        return count
+        guard let bytes, let body = pending?.request.body else { return Int(CURL_READFUNC_ABORT) }
+        return body.pieces.copy(from: &sent, into: UnsafeMutableRawBufferPointer(start: bytes, count: room))
     }
 
     // MARK: After
@@ -213,7 +213,7 @@ final class Transfer {
         pending = nil
         abort = nil
         headerBytes = 0
-        sent = 0
+        sent = PiecedBytes.Position()
         errorText[0] = 0
         headers.removeAll()
         if fields != nil {
@@ -240,6 +240,9 @@ final class Transfer {
             default: .unreachable
             }
         case CURLE_COULDNT_RESOLVE_HOST: .unresolved
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_ISSUER_ERROR: .untrusted
+        case CURLE_SSL_CONNECT_ERROR: .handshake
+        case CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER: .badTrust
         case CURLE_OPERATION_TIMEDOUT:
             // Set when the request is about to be sent, on a new connection and on a kept one.
             apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
