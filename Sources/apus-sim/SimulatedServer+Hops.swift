@@ -15,7 +15,8 @@ extension SimulatedServer {
                 return
             }
             enter(number, &state)
-        case .claim(let peer, let key, let parameters): claim(number, peer, key, parameters, &state)
+        case .claim(let peer, let key, let engineID, let parameters):
+            claim(number, peer, key, engineID, parameters, &state)
         case .join(let peer, let key, let engine): join(number, peer, key, engine, &state)
         case .store(let threshold): look(number, threshold, &state)
         case .park:
@@ -58,13 +59,14 @@ extension SimulatedServer {
         _ number: Int,
         _ peer: SideChannel.Address,
         _ key: String,
+        _ engineID: String,
         _ parameters: JSONValue,
         _ state: inout State
     ) {
         wait(number, "waiting", &state)
         let message = JSONValue.object([
             ("key", .string(key)),
-            ("engine_id", parameters["remote_engine_id"] ?? .null),
+            ("engine_id", .string(engineID)),
             ("parameters", parameters),
         ])
         state.after.append { [self] in
