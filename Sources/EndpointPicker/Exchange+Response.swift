@@ -41,13 +41,14 @@ extension Exchange {
     private func follow(_ frame: borrowing Frame) {
         defer { prompt = nil }
         let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
-        guard let served, let current = reservation.take() else { return }
-        if current.endpoint.hostPort != served, orchestrated?.order?.prefill != nil {
-            director.telemetry.orchestration(.spentTwice)
+        guard let served, served != answer.destinations.first?.hostPort, let current = reservation.take() else {
+            return
         }
+        if orchestrated?.order?.prefill != nil { director.telemetry.orchestration(.spentTwice) }
+        let endpoint = answer.destinations.first { $0.hostPort == served }?.endpoint ?? served
         reservation =
-            current.endpoint.hostPort == served
-            ? current : director.move(current, to: served, prompt: prompt, record: record)
+            current.endpoint.hostPort == endpoint
+            ? current : director.move(current, to: endpoint, prompt: prompt, record: record)
     }
 
     private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
@@ -87,12 +88,15 @@ extension Exchange {
                 settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
             usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
+        if let cachedTokens {
+            editors.append(CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json))
+        }
     }
 
     /// How Envoy is asked to go on without the response's body; nil when it shall not be asked, or would not heed it.
     private var modesWithoutBodies: BodyModes? {
         let modes = conversation.modes
-        guard settings.responseProcessing == .headers, restorer == nil, !modes.request.isDuplex,
+        guard settings.responseProcessing == .headers, editors.isEmpty, !modes.request.isDuplex,
             !modes.response.isDuplex,
             modes.response != .none
         else { return nil }
@@ -122,7 +126,7 @@ extension Exchange {
 
     /// The piece as the client shall get it; nil when that is as it came.
     func edited(_ piece: RawSpan, isLast: Bool) -> ByteBuffer? {
-        restorer?.process(piece, isLast: isLast)
+        editors.process(piece, isLast: isLast)
     }
 
     // MARK: Answering
@@ -222,6 +226,8 @@ extension Exchange {
                 cachedTokens: usage.cachedTokens,
                 completionTokens: usage.completionTokens
             )
+            // The decode endpoint did not compute the prompt, so what it says of it is not asked for.
+            if let cachedTokens { record.usage.cachedTokens = cachedTokens }
         }
     }
 }

@@ -34,7 +34,8 @@ final class Exchange {
     var answer = ResponsePolicies()
     /// Held while the request may be called back for one of a higher priority: until its response begins.
     var callBackPlace: CallBackPlace?
-    var restorer: ModelNameRestorer?
+    /// What changes the response's body on its way.
+    var editors = ResponseEditors()
     /// The sub-requests that Apus makes for the request; nil where it makes none.
     var orchestrated: OrchestratedExchange?
     /// Tokens of the prompt that the prefill endpoint had cached, for the response's usage.
@@ -276,4 +277,6 @@ struct ResponsePolicies {
     var headers: [(name: String, value: String)] = []
     var reportsServedEndpoint = false
     var tokensEndWithFirstByte = false
+    /// What the gateway was told, the best first.
+    var destinations: [Destination] = []
 }

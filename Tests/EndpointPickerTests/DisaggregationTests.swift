@@ -222,6 +222,17 @@ struct DisaggregationTests {
         }
     }
 
+    @Test("They are refused within the arguments that vLLM makes of others, too")
+    func forgedArguments() async throws {
+        let body = #"{"model":"m","prompt":"hi","vllm_xargs":{"kv_transfer_params":"x"}}"#
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let replies = try await picker.exchange(frames(body), replies: 1)
+            let text =
+                #"inference error: BadRequest - member "vllm_xargs.kv_transfer_params" may not be sent by clients"#
+            #expect(replies == [immediate(400, text)])
+        }
+    }
+
     @Test("A request with such members does not wait for its turn to be refused")
     func forgedMembersBeforeTheQueue() async throws {
         var detector = ConcurrencyDetector()

@@ -31,7 +31,8 @@ package struct TRTLLMConnector: Connector {
         let read = try EngineAnswer(reading: answer)
         // The text ended with the first token, so there is nothing to generate.
         if let reason = read.finishReason, reason != "length", reason != "not_finished" {
-            return Handover(cachedTokens: read.cachedTokens, isFinal: true)
+            // A client that wants events gets them from the generation server, which then computes the prompt, too.
+            return Handover(cachedTokens: read.cachedTokens, isFinal: !leg.request.stream)
         }
         let parameters = answer.extracting(try Self.parameters(in: read, answer))
         if let problem = Self.problem(in: parameters) { throw BadAnswer("disaggregated_params: \(problem)") }
@@ -46,7 +47,7 @@ package struct TRTLLMConnector: Connector {
     }
 
     package func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits) {
-        guard let handover else { return }
+        guard let handover, !handover.parameters.isEmpty else { return }
         let request = leg.request
         edits.set(.disaggregatedParams, to: Self.forGeneration(handover.parameters), in: request)
         if let tokens = handover.extras.first(where: { $0.name == "prompt_token_ids" }) {
