@@ -9,7 +9,7 @@ package typealias HTTPCompletion = @Sendable (Result<HTTPResponseHead, HTTPClien
 
 /// An HTTP/1.1 client over one libcurl multi handle on a thread of its own, with kept connections.
 ///
-/// Plain `http://` only, no redirects, no proxy, no signals. A request that is cancelled closes its connection, so that the server notices. A kept
+/// `http://`, and `https://` with `HTTPRequest.trust`; no redirects, no proxy, no signals. A request that is cancelled closes its connection, so that the server notices. A kept
 /// connection that ends before the first byte of a response is replaced and the request sent again, once, as HTTP allows for what cannot have
 /// been processed.
 package final class HTTPClient: Sendable {

@@ -29,12 +29,12 @@ package struct HTTPBody: Sendable {
 /// One request to a server named by the pool or the configuration, never by a client.
 package struct HTTPRequest: Sendable {
     package var method: String
-    /// An absolute `http://` address.
+    /// An absolute `http://` or `https://` address. The latter needs `trust`.
     package var url: String
     /// `content-length`, `transfer-encoding` and `expect` are the client's own and refused here.
     package var headers: [HTTPField]
     package var body: HTTPBody?
-    /// To the end of the TCP handshake, name resolution included.
+    /// To the end of the TCP and the TLS handshake, name resolution included.
     package var connectTimeout: Duration
     /// To the last byte of the response.
     package var timeout: Duration
@@ -42,6 +42,8 @@ package struct HTTPRequest: Sendable {
     package var maxResponseBytes: Int
     /// Whether the response's header fields are wanted; collecting them costs an allocation each.
     package var wantsHeaders: Bool
+    /// Whom to trust over `https://`.
+    package var trust: TLSTrust?
 
     package init(
         method: String = "GET",
@@ -51,7 +53,8 @@ package struct HTTPRequest: Sendable {
         connectTimeout: Duration = .seconds(1),
         timeout: Duration = .seconds(30),
         maxResponseBytes: Int = 1 << 20,
-        wantsHeaders: Bool = true
+        wantsHeaders: Bool = true,
+        trust: TLSTrust? = nil
     ) {
         self.method = method
         self.url = url
@@ -61,11 +64,16 @@ package struct HTTPRequest: Sendable {
         self.timeout = timeout
         self.maxResponseBytes = maxResponseBytes
         self.wantsHeaders = wantsHeaders
+        self.trust = trust
     }
 
     /// Why the request must not be sent, or nil. What is checked here is what would let a value break out of its line.
     var problem: String? {
-        guard url.utf8.starts(with: "http://".utf8) else { return "not an http:// address: \(url)" }
+        if url.utf8.starts(with: "https://".utf8) {
+            guard trust != nil else { return "nobody to trust for \(url)" }
+        } else if !url.utf8.starts(with: "http://".utf8) {
+            return "not an http:// or https:// address: \(url)"
+        }
         guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             return "control character or space in the address"
         }

@@ -25,6 +25,8 @@ final class Transfer {
     private var headers: [HTTPField] = []
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
+    /// What the handle is set to; nil before the first request over TLS.
+    private var trust: TLSTrust?
     /// Why a callback of ours ended the transfer.
     private var abort: HTTPClientError?
 
@@ -69,7 +71,7 @@ final class Transfer {
         set(CURLOPT_PATH_AS_IS, 1)
         // An empty proxy also means: not the environment's.
         "".withCString { set(CURLOPT_PROXY, $0) }
-        "http".withCString { set(CURLOPT_PROTOCOLS_STR, $0) }
+        "http,https".withCString { set(CURLOPT_PROTOCOLS_STR, $0) }
     }
 
     deinit {
@@ -89,6 +91,10 @@ final class Transfer {
         self.pending = pending
         let request = pending.request
         request.url.withCString { set(CURLOPT_URL, $0) }
+        if let wanted = request.trust, wanted != trust {
+            wanted.apply(to: easy)
+            trust = wanted
+        }
         prepareMethod(request)
         for field in request.headers {
             // libcurl reads "name:" as "leave this field out" and "name;" as an empty one.
@@ -234,6 +240,9 @@ final class Transfer {
             default: .unreachable
             }
         case CURLE_COULDNT_RESOLVE_HOST: .unresolved
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_ISSUER_ERROR: .untrusted
+        case CURLE_SSL_CONNECT_ERROR: .handshake
+        case CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER: .badTrust
         case CURLE_OPERATION_TIMEDOUT:
             // Set when the request is about to be sent, on a new connection and on a kept one.
             apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
