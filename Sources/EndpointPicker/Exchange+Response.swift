@@ -212,6 +212,7 @@ extension Exchange {
         if let active = orchestrated {
             active.reportCompanion()
             reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
+            concludeLegs(isDecoded: record.status < 400)
             active.letGo()
         }
         director.telemetry.finish(record, .complete)

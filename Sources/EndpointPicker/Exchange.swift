@@ -86,6 +86,7 @@ final class Exchange {
         } catch let answer as ImmediateAnswer {
             return await answerAtOnce(answer)
         } catch let broken as RelayBroken {
+            concludeLegs(isDecoded: false)
             director.telemetry.finish(record, .failed(broken.reason))
             return RPCStatus(code: .aborted, message: "the decode's answer broke off: \(broken.reason)")
         } catch let error as RPCError {
@@ -93,6 +94,7 @@ final class Exchange {
             end()
             return error.status
         } catch {
+            concludeLegs(isDecoded: false)
             director.telemetry.finish(record, .failed("protocol"))
             return RPCStatus(code: .invalidArgument, message: "external processing: \(error)")
         }
@@ -127,13 +129,16 @@ final class Exchange {
         }
         switch conversation.progress {
         case .complete:
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .complete)
         case .cutShort:
             // Where bodies were stopped, the stream's end is the response's.
+            concludeLegs(isDecoded: hasStoppedBodies)
             director.telemetry.finish(record, hasStoppedBodies ? .unobserved : .clientGone)
         case .unobserved:
             // Envoy may have left long before the response ends. The load stays until the endpoint itself tells what it is doing.
             if let reservation = reservation.take() { director.pool.linger(reservation, at: .now()) }
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .unobserved)
         }
     }
@@ -179,6 +184,7 @@ final class Exchange {
     /// Sends a whole response and ends the exchange.
     private func answerAtOnce(_ answer: ImmediateAnswer) async -> RPCStatus {
         record.status = answer.status
+        concludeLegs(isDecoded: false)
         var reply = Reply(.immediate(status: answer.status))
         for header in answer.headers { reply.headers.set(header.name, header.value) }
         if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }
