@@ -50,7 +50,7 @@ extension AdmissionController {
             state.saturation.grant(tokens: request.tokens)
             return .admitted
         }
-        if state.isDraining { return .refused(.shuttingDown) }
+        if state.isDraining { return .refused(.refusedByShutdown) }
         guard makeRoom(for: request, flowControl, &state, &wakes) else {
             return .refused(state.isPoolEmpty ? .noEndpoints : .queueFull)
         }
@@ -184,7 +184,7 @@ extension AdmissionController {
     func endExpired(_ state: inout State, at now: MonotonicTime, _ wakes: inout Wakes) {
         for band in state.bands {
             while let first = band.arrivals.first, let expiry = expiry(of: first, state), expiry <= now {
-                remove(first, state.isPoolEmpty ? .noEndpoints : .expired, &state, &wakes)
+                remove(first, state.isPoolEmpty ? .noEndpointsCame : .expired, &state, &wakes)
             }
         }
     }

@@ -99,7 +99,7 @@ package final class AdmissionController: PoolObserver {
     /// The rule without flow control. Nobody to go to is not the same as nobody with room: the scheduler says so.
     private func admitAtOnce(_ request: AdmissionRequest, _ candidates: @autoclosure () -> Candidates) -> Admission {
         guard request.isSheddable else { return .admitted(AdmissionGrant(nil, tokens: 0)) }
-        let candidates = candidates()
+        let candidates = candidates().preferred
         let now = clock()
         let detector = state.withLock { $0.settings.detector }
         guard !candidates.isEmpty, detector.saturation(of: candidates, at: now) >= 1 else {

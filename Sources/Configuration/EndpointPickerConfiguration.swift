@@ -132,6 +132,9 @@ package struct EndpointPickerConfiguration: Sendable {
     package var responseProcessing = ResponseProcessing.full
     /// Nil when the file does not speak of it.
     package var dataLayer: DataLayer?
+    package var objectives: [InferenceObjective] = []
+    /// The first has precedence.
+    package var modelRewrites: [InferenceModelRewrite] = []
 
     package init(file: String) {
         self.file = file

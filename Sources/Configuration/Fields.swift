@@ -32,6 +32,9 @@ package struct Fields {
         }
     }
 
+    /// The keys that are there, in their order.
+    package var keys: [String] { order.map(\.key) }
+
     /// The member, or nil when it is absent or null.
     package mutating func node(_ key: String) -> YAMLNode? {
         known.append(key)

@@ -68,6 +68,11 @@ extension HeaderList {
         (self["x-llm-d-model-name-rewrite"] ?? self["x-gateway-model-name-rewrite"]).flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// What names the priority of the request.
+    var objective: String? {
+        self["x-llm-d-inference-objective"] ?? self["x-gateway-inference-objective"]
+    }
+
     /// Whose turn it is when requests wait.
     var fairnessID: String {
         let id = self["x-llm-d-inference-fairness-id"] ?? self["x-gateway-inference-fairness-id"] ?? ""

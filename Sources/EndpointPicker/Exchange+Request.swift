@@ -49,7 +49,11 @@ extension Exchange {
             record.requestID = RequestID.make(&generator)
             hasOwnRequestID = true
         }
-        let inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        var inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        director.describe(inquiry, in: record, using: &generator)
+        try director.checkMembers(of: inquiry)
+        let rendering = director.rendering(for: &inquiry, settings, model: record.targetModel, body: body)
+        await director.countTokens(of: &inquiry, settings, in: record, rendering)
         let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }
         var decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
         // From here on the reservation counts.
@@ -65,7 +69,8 @@ extension Exchange {
         answer = ResponsePolicies(
             headers: decision.responseHeaders,
             reportsServedEndpoint: decision.reportsServedEndpoint,
-            tokensEndWithFirstByte: decision.tokensEndWithFirstByte
+            tokensEndWithFirstByte: decision.tokensEndWithFirstByte,
+            destinations: decision.destinations
         )
         let forwarding = decision.forwarding
         let legs = decision.legs.take()

@@ -41,13 +41,14 @@ extension Exchange {
     private func follow(_ frame: borrowing Frame) {
         defer { prompt = nil }
         let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
-        guard let served, let current = reservation.take() else { return }
-        if current.endpoint.hostPort != served, orchestrated?.order?.prefill != nil {
-            director.telemetry.orchestration(.spentTwice)
+        guard let served, served != answer.destinations.first?.hostPort, let current = reservation.take() else {
+            return
         }
+        if orchestrated?.order?.prefill != nil { director.telemetry.orchestration(.spentTwice) }
+        let endpoint = answer.destinations.first { $0.hostPort == served }?.endpoint ?? served
         reservation =
-            current.endpoint.hostPort == served
-            ? current : director.move(current, to: served, prompt: prompt, record: record)
+            current.endpoint.hostPort == endpoint
+            ? current : director.move(current, to: endpoint, prompt: prompt, record: record)
     }
 
     private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {

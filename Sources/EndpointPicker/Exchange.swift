@@ -270,4 +270,6 @@ struct ResponsePolicies {
     var headers: [(name: String, value: String)] = []
     var reportsServedEndpoint = false
     var tokensEndWithFirstByte = false
+    /// What the gateway was told, the best first.
+    var destinations: [Destination] = []
 }

@@ -20,6 +20,8 @@ package struct InferenceRequest: Sendable {
     package let promptRanges: [Range<Int>]
     /// An estimate: a quarter of the prompt's bytes; prompts given as token ids are counted.
     package let estimatedPromptTokens: Int
+    /// Whether the prompt is given as token ids, so that their number is known.
+    package let promptIsTokenIDs: Bool
     package let members: RequestMembers
 
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
@@ -77,7 +79,8 @@ package struct InferenceRequest: Sendable {
         maxTokens: Int?,
         choices: Int,
         promptRanges: [Range<Int>],
-        estimatedPromptTokens: Int
+        estimatedPromptTokens: Int,
+        promptIsTokenIDs: Bool
     ) {
         self.api = api
         self.stream = stream
@@ -85,6 +88,7 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
+        self.promptIsTokenIDs = promptIsTokenIDs
         model = ""
         modelRange = 0..<0
         includesUsage = false
@@ -112,20 +116,23 @@ package struct InferenceRequest: Sendable {
 
         var ranges: [Range<Int>] = []
         var tokens = 0
+        var isTokenIDs = true
         for case let member? in api.promptMembers.lazy.map({ members[$0] }) where member.kind != .null {
             ranges.append(member.contentRange)
             tokens += member.estimatedTokens
+            isTokenIDs = isTokenIDs && member.isTokenIDs
         }
         promptRanges = ranges
         estimatedPromptTokens = tokens
+        promptIsTokenIDs = !ranges.isEmpty && isTokenIDs
     }
 }
 
 extension JSONMember {
     /// Token ids come in arrays that hold nothing but numbers.
-    fileprivate var estimatedTokens: Int {
-        kind == .array && numberCount > 0 && stringCount == 0 ? numberCount : contentRange.count / 4
-    }
+    fileprivate var isTokenIDs: Bool { kind == .array && numberCount > 0 && stringCount == 0 }
+
+    fileprivate var estimatedTokens: Int { isTokenIDs ? numberCount : contentRange.count / 4 }
 }
 
 private enum SamplingParameters {

@@ -4,7 +4,7 @@ package struct RequestMembers: Sendable {
         case model, prompt, messages, input, tokenIDs, stream, streamOptions, n, maxTokens, maxCompletionTokens,
             maxOutputTokens
         case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams
-        case cacheHitThreshold, rid, promptTokenIDs, mmProcessorKwargs, mediaIOKwargs
+        case cacheHitThreshold, rid, promptTokenIDs, mmProcessorKwargs, mediaIOKwargs, vllmXArgs
         case kvTransferParams, ecTransferParams, bootstrapHost, bootstrapPort, bootstrapRoom, disaggregatedParams
 
         /// The name on the wire.
@@ -34,6 +34,7 @@ package struct RequestMembers: Sendable {
             case .promptTokenIDs: "prompt_token_ids"
             case .mmProcessorKwargs: "mm_processor_kwargs"
             case .mediaIOKwargs: "media_io_kwargs"
+            case .vllmXArgs: "vllm_xargs"
             case .kvTransferParams: "kv_transfer_params"
             case .ecTransferParams: "ec_transfer_params"
             case .bootstrapHost: "bootstrap_host"

@@ -75,8 +75,6 @@ package enum Stage: String, Sendable, CaseIterable {
 package struct ProfileHandlerTraits: Sendable, Equatable {
     /// Whether a request may be spread over several endpoints. Then clients may not set what the endpoints tell each other.
     package var disaggregates = false
-    /// Whether somebody asks how many images, videos and sounds a request has.
-    package var countsMultimodalParts = false
     /// Whether somebody asks how much of a prompt an endpoint holds.
     package var readsPrefixMatches = false
     /// The header by which clients choose the profile, in lower case; nil when they cannot.
@@ -108,12 +106,10 @@ package protocol DisaggregationDecider: Sendable {
     /// - Parameter decode: the index, in the snapshot, of the endpoint that decodes; nil when it has not been picked.
     func disaggregates(_ request: SchedulingRequest, decode: Int?) -> Bool
 
-    var countsMultimodalParts: Bool { get }
     var readsPrefixMatches: Bool { get }
 }
 
 extension DisaggregationDecider {
-    package var countsMultimodalParts: Bool { false }
     package var readsPrefixMatches: Bool { false }
 }
 

@@ -8,18 +8,26 @@ package struct Scheduler: Sendable {
     /// Nil when no plugin asks how much of a prompt an endpoint holds.
     package let prefixCache: ApproximatePrefixCache?
     package let policies: RequestPolicies
+    /// Says how much of a prompt is enough for a request that wants an endpoint only if it holds it; nil when any block is.
+    package let conditionalDecider: PrefixBasedDecider?
+    /// The handler's plugin, as metrics show it.
+    package let handlerPlugin: (name: String, type: String)
     private let names: [String]
 
     package init(
         profiles: [SchedulingProfile],
         handler: any ProfileHandler = SingleProfileHandler(),
         prefixCache: ApproximatePrefixCache? = nil,
-        policies: RequestPolicies = RequestPolicies()
+        policies: RequestPolicies = RequestPolicies(),
+        conditionalDecider: PrefixBasedDecider? = nil,
+        handlerPlugin: (name: String, type: String) = ("single-profile-handler", "single-profile-handler")
     ) {
         self.profiles = profiles
         self.handler = handler
         self.prefixCache = prefixCache
         self.policies = policies
+        self.conditionalDecider = conditionalDecider
+        self.handlerPlugin = handlerPlugin
         names = profiles.map(\.name)
     }
 
@@ -49,6 +57,7 @@ package struct Scheduler: Sendable {
         }
         let route = try handler.route(cycle)
         guard let primary = cycle.result(route.primary) else { throw .noEndpoints }
+        try ConditionalDecode.check(request, at: primary.index, conditionalDecider)
         return SchedulingResult(
             primary: primary,
             prefill: cycle.result(route.prefill),

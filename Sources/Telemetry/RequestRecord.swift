@@ -121,6 +121,8 @@ package final class RequestRecord {
     package var finishedAt: UInt64 = 0
     /// Nanoseconds that the request waited to be let in.
     package var queueTime: UInt64 = 0
+    /// Nanoseconds that a server took to say which tokens the prompt is; 0 when none was asked.
+    package var tokenTime: UInt64 = 0
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0
     /// Nanoseconds that Apus worked on the frames of the response, the model server's time between them not counted.
@@ -146,9 +148,9 @@ package final class RequestRecord {
         RequestLabels(model: model, targetModel: targetModel, fairnessID: fairnessID, priority: priority)
     }
 
-    /// Nanoseconds from the end of the body to the decision, without those of waiting to be let in; nil before the decision.
+    /// Nanoseconds from the end of the body to the decision, without those of waiting for a server's word on the tokens and to be let in; nil before the decision.
     var decisionTime: UInt64? {
-        time(from: bodyCompleteAt, to: decidedAt).map { $0 - min($0, queueTime) }
+        time(from: bodyCompleteAt, to: decidedAt).map { $0 - min($0, queueTime + tokenTime) }
     }
 
     /// Nanoseconds from one phase to a later one; nil when either was not reached.

@@ -27,7 +27,12 @@ struct Options: Sendable {
     var servedModelNames: [String] = []
     var adapters: [String] = []
     var mode = AnswerMode.random
-    var role = ""
+    /// One for each server; the last repeats.
+    var roles: [EngineRole] = []
+    var disaggregation = DisaggregationOptions()
+    var faultRules: [FaultRule] = []
+    /// nil: no such listener.
+    var controlPort: Int?
     var podName = "apus-sim"
     var podNamespace = ""
     var engine = EngineConfiguration()
@@ -39,10 +44,18 @@ struct Options: Sendable {
 
     var modelNames: [String] { servedModelNames.isEmpty ? [model] : servedModelNames }
 
+    func role(of server: Int) -> EngineRole? {
+        roles.isEmpty ? nil : roles[min(server, roles.count - 1)]
+    }
+
     /// Checks what only makes sense together.
     func validate() throws(OptionError) {
         if count < 1 { throw OptionError("--count must be at least 1") }
         if port != 0, port + count - 1 > 65535 { throw OptionError("--port and --count reach past port 65535") }
+        if roles.count > count { throw OptionError("--role names more roles than there are servers") }
+        if let first = disaggregation.bootstrapPort, first != 0, first + count - 1 > 65535 {
+            throw OptionError("--bootstrap-port and --count reach past port 65535")
+        }
         try latency(engine.latency)
     }
 

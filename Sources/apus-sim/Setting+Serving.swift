@@ -121,6 +121,5 @@ extension Setting {
             help: "for x-inference-namespace",
             effect: .atStart { o, v in o.podNamespace = v }
         ),
-        Setting(name: "role", standard: "", help: "told by GET /admin/config", effect: .atStart { o, v in o.role = v }),
     ]
 }

@@ -125,6 +125,7 @@ struct AdminPages: Sendable {
             json.array("parsers") { json in for parser in setup.parsers { json.value(parser) } }
             json.member("responseProcessing", setup.responseProcessing.rawValue)
             setup.admission.write(to: &json)
+            setup.writeObjectives(to: &json)
             json.object("flags") { json in
                 json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
                 json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")

@@ -66,6 +66,8 @@ final class ConfigurationReload: Sendable {
             log.warning("how metrics are read has changed in the configuration; this takes effect at the next start")
         }
         director.reconfigure(scheduler: changed.scheduler, settings: DirectorSettings(changed, options))
+        director.use(changed.objectives)
+        director.use(changed.modelRewrites)
         director.admission?.controller.update(settings: changed.admission)
         setup.withLock { $0 = changed }
         telemetry.configurationChanged(accepted: true)
@@ -81,5 +83,7 @@ extension DirectorSettings {
             emitsScores: options.emitEndpointScores
         )
         responseProcessing = setup.responseProcessing
+        rendering = setup.tokens.rendering
+        media = setup.tokens.media
     }
 }

@@ -58,14 +58,25 @@ final class Service: Sendable {
             telemetry: telemetry
         )
         self.admission = admission.controller
+        client = HTTPClient()
+        let renderer = TokenRenderer(client: client, telemetry: telemetry) { [log] problem in
+            if let problem {
+                log.warning("the token-producer's server cannot be used; prompts are estimated", ["error": problem])
+            } else {
+                log.info("the token-producer's server answers again")
+            }
+        }
         let director = Director(
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
             settings: DirectorSettings(setup, options),
             admission: admission,
+            renderer: renderer,
             seed: .random(in: .min ... .max)
         )
+        director.use(setup.objectives)
+        director.use(setup.modelRewrites)
         reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
         readiness = Readiness(pool)
         let pages = AdminPages(
@@ -84,7 +95,6 @@ final class Service: Sendable {
             prefixIndex: prefixIndex,
             log: log
         )
-        client = HTTPClient()
         traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
 

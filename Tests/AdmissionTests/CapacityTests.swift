@@ -162,7 +162,7 @@ struct CapacityTests {
         harness.pool.replaceEndpoints([])
         let third = try #require(harness.admit().queued)
         harness.alarm.advance(by: .seconds(100))
-        #expect(third.outcome == .noEndpoints, "that is no lack of room")
+        #expect(third.outcome == .noEndpointsCame, "that is no lack of room")
     }
 
     @Test("A full queue of an empty pool says that there is no endpoint")

@@ -207,3 +207,34 @@ private struct RandomEdit {
         #expect(output.hasPrefix(" {") && output.hasSuffix("} "))
     }
 }
+
+@Suite("Members that only a picker may set")
+struct PickersOwnMemberTests {
+    @Test(
+        "They are found at the top and where engines take arguments from",
+        arguments: [
+            (#"{"model":"m","prompt":"p"}"#, nil),
+            (#"{"model":"m","prompt":"p","kv_transfer_params":null}"#, "kv_transfer_params"),
+            (#"{"model":"m","prompt":"p","bootstrap_room":1}"#, "bootstrap_room"),
+            (#"{"model":"m","prompt":"p","vllm_xargs":{"a":1}}"#, nil),
+            (#"{"model":"m","prompt":"p","vllm_xargs":{"a":{"kv_transfer_params":1}}}"#, nil),
+            (#"{"model":"m","prompt":"p","vllm_xargs":{"kv_transfer_params":1}}"#, "vllm_xargs.kv_transfer_params"),
+            (
+                #"{"model":"m","prompt":"p","vllm_xargs":{"ec_transfer_params":1},"vllm_xargs":5}"#,
+                "vllm_xargs.ec_transfer_params"
+            ),
+            (#"{"model":"m","prompt":"p","sampling_params":{"kv_transfer_params":1}}"#, nil),
+            (
+                #"{"model":"m","prompt":"p","sampling_params":{"extra_args":{"kv\u005ftransfer_params":{}}}}"#,
+                "sampling_params.extra_args.kv_transfer_params"
+            ),
+            (
+                #"{"model":"m","prompt":"p","sampling_params":{"extra_args":{"kv_transfer_params":{}},"extra_args":1},"sampling_params":null}"#,
+                "sampling_params.extra_args.kv_transfer_params"
+            ),
+        ] as [(String, String?)]
+    )
+    func found(body: String, name: String?) throws {
+        #expect(try read(body).pickersOwnMember(in: buffer(body)) == name)
+    }
+}

@@ -49,7 +49,8 @@ struct PoolSaturation {
     private var capacities: [Double] = [0, 0, 0]
     private var builtAt: MonotonicTime?
     /// Requests that were admitted and are not in the pool yet.
-    private var granted = 0.0
+    private var grantedRequests = 0
+    private var grantedTokens = 0
 
     init(_ detector: any SaturationDetector) {
         self.detector = detector
@@ -60,6 +61,7 @@ struct PoolSaturation {
 
     /// 0 idle, 1 full; above 1 when more was sent than should have been. 1 when there is nobody.
     var value: Double {
+        let granted = detector.load(ofRequests: grantedRequests, tokens: grantedTokens)
         var value: Double?
         for stage in 0..<Stages.count where capacities[stage] > 0 {
             value = max(value ?? 0, (loads[stage] + granted) / capacities[stage])
@@ -67,10 +69,20 @@ struct PoolSaturation {
         return value ?? 1
     }
 
-    mutating func grant(tokens: Int) { granted += detector.load(ofRequestWith: tokens) }
-    mutating func settle(tokens: Int) { granted = max(0, granted - detector.load(ofRequestWith: tokens)) }
+    mutating func grant(tokens: Int) {
+        grantedRequests += 1
+        grantedTokens += Self.bounded(tokens)
+    }
 
-    /// Measures in another way from now on. What was granted keeps counting, roughly, until it is settled.
+    mutating func settle(tokens: Int) {
+        grantedRequests = max(0, grantedRequests - 1)
+        grantedTokens = max(0, grantedTokens - Self.bounded(tokens))
+    }
+
+    /// An estimate may come from a number that a client wrote: sums of them must fit an Int.
+    private static func bounded(_ tokens: Int) -> Int { min(max(0, tokens), 1 << 40) }
+
+    /// Measures in another way from now on. What was granted keeps counting until it is settled.
     mutating func adopt(_ detector: any SaturationDetector) {
         self.detector = detector
         invalidate()
@@ -83,7 +95,7 @@ struct PoolSaturation {
     mutating func update(_ pool: Pool, at now: MonotonicTime) {
         if let builtAt, now.elapsed(since: builtAt) < Self.longestUse { return }
         builtAt = now
-        let candidates = pool.candidates(at: now)
+        let candidates = pool.candidates(at: now).preferred
         if candidates.snapshot.membership != snapshot.membership || stages.count != candidates.snapshot.count {
             stages = candidates.snapshot.endpoints.map { Stages(role: $0.labels[Self.roleLabel]) }
         }

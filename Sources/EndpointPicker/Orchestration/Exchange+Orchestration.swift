@@ -124,6 +124,7 @@ extension Exchange {
         cachedTokens = order.cachedTokens
         var forwarding = forwarding
         forwarding.destination = pick.endpoint.hostPort
+        answer.destinations = [Destination(hostPort: pick.endpoint.hostPort, endpoint: pick.endpoint.hostPort)]
         // No sidecar shall send these legs again.
         forwarding.headers = []
         // What the prefill left is good for one decode only.

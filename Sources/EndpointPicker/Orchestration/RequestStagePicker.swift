@@ -34,29 +34,11 @@ final class RequestStagePicker: StagePicker {
             let all = director.pool.candidates(in: subset, at: .now())
             let candidates = all.filtered { !isExcluded(all.endpoint($0)) }
             let picked = try? scheduler.pick(stage, request, candidates, peer: peer, using: &generator)
-            guard let result = picked ?? nil else { return fallback(stage, peer, all, isExcluded) }
+            guard let result = picked ?? nil else { return nil }
             // Another request may have been sent there since the load was read; what it added counts now.
             if let pick = reserve(stage, result, whatever: attempt == Director.rescheduleLimit) { return pick }
         }
         return nil
-    }
-
-    /// Stale endpoints are better than none. Among the fresh ones everybody is excluded.
-    private func fallback(
-        _ stage: Stage,
-        _ peer: Endpoint?,
-        _ fresh: Candidates,
-        _ isExcluded: (Endpoint) -> Bool
-    ) -> StagePick? {
-        let snapshot = fresh.snapshot
-        let others = snapshot.endpoints.indices.filter { index in
-            let endpoint = snapshot.endpoints[index]
-            return !isExcluded(endpoint) && (subset?.contains(endpoint) ?? true)
-        }
-        guard !others.isEmpty else { return nil }
-        let candidates = Candidates(snapshot: snapshot, indexes: others)
-        let picked = try? scheduler.pick(stage, request, candidates, peer: peer, using: &generator)
-        return (picked ?? nil).flatMap { reserve(stage, $0, whatever: true) }
     }
 
     private func reserve(_ stage: Stage, _ result: ProfileResult, whatever: Bool) -> StagePick? {

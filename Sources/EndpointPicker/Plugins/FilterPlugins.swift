@@ -19,7 +19,11 @@ extension PluginRegistry {
                 .filter(ByLabelFilter(label: $0, validValues: values, allowsNoLabel: allowsNoLabel))
             }
         },
-        "utilization-filter": { utilization(&$0).map { .filter($0) } },
+        "utilization-filter": { parameters in
+            let filter = utilization(&parameters)
+            let instance = readingInFlightLoad(&parameters, filter.map { .filter($0) } ?? .unusable)
+            return filter == nil ? nil : instance
+        },
         "endpoint-attribute-filter": { endpointAttributeFilter(&$0).map { .filter($0) } },
         "topology-affinity-filter": { parameters in
             let levels = Topology.Level.allCases.filter { $0 != .none }

@@ -16,6 +16,16 @@ extension PluginRegistry {
         return parameters.nonEmptyString("peerTopologyHeader")
     }
 
+    /// Checks the name of the producer that an instance reads the load from, if it is given; the load itself is always there.
+    static func readingInFlightLoad(_ parameters: inout Fields, _ instance: PluginInstance) -> PluginInstance {
+        guard let producer = parameters.string("inFlightLoadProducerName") else { return instance }
+        let position = parameters.position(of: "inFlightLoadProducerName")
+        return .needsOthers { lookup in
+            lookup.checkInFlightProducer(producer, at: position)
+            return instance
+        }
+    }
+
     /// Accepts a parameter that means nothing here, and says so.
     static func warnWithoutEffect(_ key: String, _ parameters: inout Fields, _ reason: String = "") {
         guard parameters.node(key) != nil else { return }

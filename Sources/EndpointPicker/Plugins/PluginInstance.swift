@@ -17,6 +17,7 @@ enum PluginInstance: Sendable {
     case prefixCache(PrefixCacheSettings)
     case inFlightLoad(InFlightLoad)
     case sessionProducer(SessionRegistry)
+    case tokenProducer(TokenProducerSettings)
     /// Response headers tell which endpoint served.
     case servedVerifier
     /// Refers to other instances: made when they are.
@@ -42,7 +43,7 @@ enum PluginInstance: Sendable {
         case .picker: "a picker"
         case .profileHandler: "a profile handler"
         case .decider: "a decider"
-        case .prefixCache, .inFlightLoad, .sessionProducer: "a data producer"
+        case .prefixCache, .inFlightLoad, .sessionProducer, .tokenProducer: "a data producer"
         case .servedVerifier: "a response plugin"
         case .metricsSource: "a data source"
         case .metricsExtractor: "an extractor"

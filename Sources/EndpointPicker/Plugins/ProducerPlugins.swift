@@ -24,11 +24,6 @@ extension PluginRegistry {
                 return .inFlightLoad(settings)
             }
         },
-        "token-producer": { parameters in
-            _ = parameters.string("backend", oneOf: ["estimate"])
-            for name in ["vllm", "uds"] { parameters.unavailable(name) }
-            return .builtIn(kind: "a data producer")
-        },
     ]
 
     /// The parameters of the approximate prefix cache, which a prefix-cache-scorer takes as well.

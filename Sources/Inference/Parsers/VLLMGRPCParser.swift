@@ -108,7 +108,8 @@ private enum GenerateMessage {
             maxTokens: maxTokens,
             choices: choices,
             promptRanges: prompt.ranges,
-            estimatedPromptTokens: prompt.tokens
+            estimatedPromptTokens: prompt.tokens,
+            promptIsTokenIDs: prompt.isTokenIDs
         )
     }
 }
@@ -131,7 +132,8 @@ private enum EmbedMessage {
             maxTokens: nil,
             choices: 1,
             promptRanges: prompt.ranges,
-            estimatedPromptTokens: prompt.tokens
+            estimatedPromptTokens: prompt.tokens,
+            promptIsTokenIDs: prompt.isTokenIDs
         )
     }
 }
@@ -156,6 +158,7 @@ private struct Prompt {
     }
 
     var ranges: [Range<Int>] { ids.isEmpty ? text.map { [$0] } ?? [] : ids }
+    var isTokenIDs: Bool { !ids.isEmpty }
     var tokens: Int { ids.isEmpty ? (text?.count ?? 0) / 4 : idCount }
 
     mutating func read(tokenized range: Range<Int>, in bytes: RawSpan) throws(VLLMMessageError) {

@@ -2,10 +2,11 @@ package import Bytes
 package import Inference
 internal import Pool
 
-/// vLLM's OffloadingConnector with its peer-to-peer tier: the decode endpoint fetches blocks out of the prefill endpoint's main memory while
-/// that computes them.
+/// vLLM's OffloadingConnector with its peer-to-peer tier: the decode endpoint fetches blocks out of the prefill endpoint's main memory.
+///
+/// It may do so while they are computed, but waits for them only a short time and then computes the prompt itself. So the prefill goes first.
 package struct OffloadingConnector: Connector {
-    package let order = LegOrder.concurrent
+    package let order = LegOrder.serial
 
     package init() {}
 
@@ -24,17 +25,17 @@ package struct OffloadingConnector: Connector {
     }
 
     package func readPrefill(_ answer: RawSpan, _ leg: LegContext) throws(BadAnswer) -> Handover {
-        Handover(cachedTokens: try EngineAnswer(reading: answer).cachedTokens)
+        let cachedTokens = try EngineAnswer(reading: answer).cachedTokens
+        let host = LegBodies.quoted(leg.prefill?.address ?? "")
+        let port = leg.ports.p2p + (leg.peer?.rank ?? 0)
+        let parameters =
+            #"{"remote_prefiller":{"kv_request_id":\#(requestID(leg)),"remote_host":\#(host),"remote_port":\#(port)}}"#
+        return Handover(parameters: Array(parameters.utf8), cachedTokens: cachedTokens)
     }
 
     package func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits) {
-        let host = LegBodies.quoted(leg.prefill?.address ?? "")
-        let port = leg.ports.p2p + (leg.peer?.rank ?? 0)
-        LegBodies.setTransfer(
-            #"{"remote_prefiller":{"kv_request_id":\#(requestID(leg)),"remote_host":\#(host),"remote_port":\#(port)}}"#,
-            leg.request,
-            &edits
-        )
+        guard let handover else { return }
+        LegBodies.setTransfer(.kvTransferParams, to: handover.parameters, leg.request, &edits)
     }
 
     private func requestID(_ leg: LegContext) -> String {

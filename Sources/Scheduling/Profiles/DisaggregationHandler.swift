@@ -43,7 +43,6 @@ package struct DisaggregationHandler: ProfileHandler {
         let deciders = [prefillDecider, encodeDecider].compactMap { $0 }
         var traits = ProfileHandlerTraits()
         traits.disaggregates = true
-        traits.countsMultimodalParts = deciders.contains { $0.countsMultimodalParts }
         traits.readsPrefixMatches = deciders.contains { $0.readsPrefixMatches }
         self.traits = traits
     }
