@@ -143,7 +143,9 @@ struct MetricsTests {
         #expect(OneLabel(String(repeating: "x", count: 257)).value == "other")
     }
 
-    @Test("Fairness ids beyond the bound are other, and the model keeps all its requests, however many a client invents")
+    @Test(
+        "Fairness ids beyond the bound are other, and the model keeps all its requests, however many a client invents"
+    )
     func fairnessIDsDoNotHideModels() {
         let metrics = PickerMetrics()
         for number in 0..<1500 {
