@@ -255,6 +255,13 @@ struct PrefixCacheSettingsTests {
         }
     }
 
+    @Test("Of tiny blocks as many as make 16 tokens are one of ours")
+    func tinyBlocks() {
+        for (size, expected) in [(1, 16), (3, 18), (15, 30), (16, 16), (17, 17)] {
+            #expect(PrefixCacheSettings().blockTokens(in: makePool([Page(blockSize: size)]).snapshot) == expected)
+        }
+    }
+
     @Test("A page that claims an absurd block size is not believed")
     func absurd() {
         let pages = [Page(blockSize: .max), Page(blockSize: -1)]

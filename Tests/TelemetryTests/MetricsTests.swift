@@ -146,12 +146,31 @@ struct MetricsTests {
     @Test("The metrics of requests are bounded by their labels too")
     func requestSeriesBound() {
         let metrics = PickerMetrics()
-        for number in 0..<1200 {
+        for number in 0..<2200 {
             let labels = RequestLabels(model: "m\(number)", targetModel: "t", fairnessID: "f", priority: 0)
             metrics.requestSeries(labels).total.add()
         }
         #expect(metrics.requestSeries(.overflow).total.read() == 200)
         #expect(RequestLabels.overflow.priorityText == "other")
+    }
+
+    @Test("However many fairness ids clients make up, the models stay on the page, under the old names as they are")
+    func fairnessFlood() {
+        let metrics = PickerMetrics()
+        for number in 0..<5_000 {
+            let labels = RequestLabels(model: "m", targetModel: "t", fairnessID: "f\(number)", priority: 0)
+            metrics.requestSeries(labels).total.add()
+        }
+        metrics.requestSeries(RequestLabels(model: "new", targetModel: "t", fairnessID: "f", priority: 0)).total.add()
+        let page = text(metrics.registry)
+        let old = "inference_objective_request_total"
+        #expect(page.contains("\(old){model_name=\"m\",priority=\"0\",target_model_name=\"t\"} 5000\n"))
+        #expect(page.contains("\(old){model_name=\"new\",priority=\"0\",target_model_name=\"t\"} 1\n"))
+        #expect(
+            page.contains(
+                #"llm_d_epp_request_total{fairness_id="other",model_name="m",priority="0",target_model_name="t"} 4000"#
+            )
+        )
     }
 
     @Test("Counts are exact under threads")

@@ -36,6 +36,8 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     package static let bytesPerToken = 4
     /// Smaller blocks than this cost more memory than they bring, unless an engine says that its own are smaller.
     package static let minimumBlockTokens = 64
+    /// And no smaller than this even then.
+    package static let minimumEngineBlockTokens = 16
     /// However large an engine says its cache is, no more than this many times `lruCapacityPerServer` blocks are remembered for it.
     package static let maximumCapacityFactor = 8
 
@@ -52,7 +54,11 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     /// Tokens per block for every request while the snapshot is current: the size that most engines tell (of equals the smaller), so that
     /// one engine with other blocks does not change everybody's hashes; else `blockSizeTokens`, at least 64.
     package func blockTokens(in snapshot: Snapshot) -> Int {
-        (autoTune ? Self.commonBlockSize(in: snapshot) : nil) ?? max(blockSizeTokens, Self.minimumBlockTokens)
+        guard autoTune, let size = Self.commonBlockSize(in: snapshot) else {
+            return max(blockSizeTokens, Self.minimumBlockTokens)
+        }
+        // Where an engine's blocks are tiny (SGLang's are one token), several are one of ours.
+        return (Self.minimumEngineBlockTokens + size - 1) / size * size
     }
 
     /// How many blocks of a prompt are looked at.

@@ -5,6 +5,25 @@ import Bytes
 package protocol MetricLabels: Hashable, Sendable {
     /// The child that takes every observation once the family has its largest number of children.
     static var overflow: Self { get }
+    /// What these count under when the family has its largest number of children: the same with less told apart. As many of these again
+    /// are kept before everything goes to `overflow`.
+    var collapsed: Self { get }
+}
+
+extension MetricLabels {
+    package var collapsed: Self { .overflow }
+}
+
+/// What new labels count under where there are `count` children, of which `limit` may be told apart fully and as many again collapsed.
+func bounded<Labels: MetricLabels>(
+    _ labels: Labels,
+    count: Int,
+    limit: Int,
+    isKnown: (Labels) -> Bool
+) -> Labels {
+    if count < limit { return labels }
+    let collapsed = labels.collapsed
+    return isKnown(collapsed) || count < 2 * limit ? collapsed : .overflow
 }
 
 /// The value that stands for everything beyond a family's bound, and for values that are too long to be a label.
@@ -77,11 +96,11 @@ package final class MetricFamily<Labels: MetricLabels, Child: Instrument>: Senda
         self.limit = limit
     }
 
-    /// The child of `labels`, made on first use; that of `Labels.overflow` when there are `limit` others already.
+    /// The child of `labels`, made on first use; that of the collapsed labels, and then of `Labels.overflow`, when there are too many already.
     package func child(_ labels: Labels) -> Child {
         entries.withLock { entries in
             if let entry = entries[labels] { return entry.child }
-            let labels = entries.count < limit ? labels : Labels.overflow
+            let labels = bounded(labels, count: entries.count, limit: limit) { entries[$0] != nil }
             if let entry = entries[labels] { return entry.child }
             let entry = Entry(child: Child(layout: layout), texts: exposures.map { $0.text(of: labels) })
             entries[labels] = entry

@@ -36,6 +36,17 @@ package struct RequestLabels: MetricLabels {
         )
     }
 
+    /// Fairness ids are the clients' to choose: the models must stay visible whatever they are.
+    package var collapsed: RequestLabels {
+        RequestLabels(
+            model: model,
+            targetModel: targetModel,
+            fairnessID: otherLabelValue,
+            priority: priority,
+            isOverflow: isOverflow
+        )
+    }
+
     var priorityText: String { isOverflow ? otherLabelValue : String(priority) }
 
     static var model: [Exposure<RequestLabels>.Label] { [.init("model_name") { $0.model }] }
@@ -54,6 +65,10 @@ struct DetailedRequestLabels: MetricLabels {
 
     static var overflow: DetailedRequestLabels {
         DetailedRequestLabels(request: .overflow, detail: otherLabelValue)
+    }
+
+    var collapsed: DetailedRequestLabels {
+        DetailedRequestLabels(request: request.collapsed, detail: detail)
     }
 
     static func lifted(_ labels: [Exposure<RequestLabels>.Label]) -> [Exposure<DetailedRequestLabels>.Label] {

@@ -232,11 +232,11 @@ package final class PickerMetrics: Sendable {
         )
     }
 
-    /// The metrics of requests with these labels. At most as many are kept as a family has children.
+    /// The metrics of requests with these labels. As many are kept as a family has children.
     func requestSeries(_ labels: RequestLabels) -> RequestSeries {
         series.withLock { series in
             if let known = series[labels] { return known }
-            let labels = series.count < MetricsRegistry.childLimit ? labels : .overflow
+            let labels = bounded(labels, count: series.count, limit: MetricsRegistry.childLimit) { series[$0] != nil }
             if let known = series[labels] { return known }
             let made = RequestSeries(labels, requests)
             series[labels] = made
