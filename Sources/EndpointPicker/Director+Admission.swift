@@ -1,5 +1,6 @@
 package import Admission
 package import Bytes
+internal import Configuration
 internal import ExtProc
 internal import Inference
 package import Pool
@@ -61,7 +62,8 @@ extension Director {
             byteCount: inquiry.bodyByteCount,
             tokens: inquiry.promptTokens,
             receivedAt: MonotonicTime(nanoseconds: record.receivedAt),
-            timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil
+            timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil,
+            timeToLive: controller.isQueueing ? inquiry.headers.timeToLive : nil
         )
         let answer = controller.admit(request) { pool.candidates(in: inquiry.subset, at: startedAt) }
         let enteredAt = MonotonicTime.now()
@@ -112,6 +114,15 @@ extension Director {
 }
 
 extension HeaderList {
+    /// How long the client lets its request wait in the queue, as Go writes durations; nil when it says nothing, or nothing of use.
+    fileprivate var timeToLive: Duration? {
+        guard let text = self["x-llm-d-inference-ttl"],
+            let time = ScalarReading.duration(String(ASCII.trimmed(text[...]))), time > .zero,
+            time <= .seconds(100 * 86_400)
+        else { return nil }
+        return time
+    }
+
     /// The time to the first token that the client wants; nil when it says none, or nothing of use.
     fileprivate var timeToFirstToken: Duration? {
         guard let text = self["x-llm-d-slo-ttft-ms"] ?? self["x-slo-ttft-ms"],

@@ -239,7 +239,8 @@ package final class Director: Sendable {
                 of: inference,
                 in: body,
                 model: record.targetModel,
-                blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
+                blockTokens: blockTokens,
+                bytesPerToken: PrefixCacheSettings.bytesPerToken,
                 maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
             )
             scheduling.prefix = PromptBlocks(

@@ -20,10 +20,11 @@ package struct InferenceRequest: Sendable {
     package let promptRanges: [Range<Int>]
     /// An estimate: a quarter of the prompt's bytes; prompts given as token ids are counted.
     package let estimatedPromptTokens: Int
-    /// Whether the prompt is given as token ids, so that their number is known.
-    package let promptIsTokenIDs: Bool
+    package let promptForm: PromptForm
     package let members: RequestMembers
 
+    /// Whether the prompt is given as token ids, so that their number is known.
+    package var promptIsTokenIDs: Bool { promptForm != .text }
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
 
     /// Reads the body of a request of `api`.
@@ -80,7 +81,7 @@ package struct InferenceRequest: Sendable {
         choices: Int,
         promptRanges: [Range<Int>],
         estimatedPromptTokens: Int,
-        promptIsTokenIDs: Bool
+        promptForm: PromptForm
     ) {
         self.api = api
         self.stream = stream
@@ -88,7 +89,7 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
-        self.promptIsTokenIDs = promptIsTokenIDs
+        self.promptForm = promptForm
         model = ""
         modelRange = 0..<0
         includesUsage = false
@@ -124,7 +125,7 @@ package struct InferenceRequest: Sendable {
         }
         promptRanges = ranges
         estimatedPromptTokens = tokens
-        promptIsTokenIDs = !ranges.isEmpty && isTokenIDs
+        promptForm = !ranges.isEmpty && isTokenIDs ? .list : .text
     }
 }
 

@@ -118,7 +118,7 @@ struct SaturationTests {
         #expect(value(ConcurrencyDetector(), at: now) == 1)
     }
 
-    @Test("A disaggregated pool is as full as its fullest stage")
+    @Test("A disaggregated pool is as full as the fuller of prefill and decode")
     func stages() {
         let roles = ["prefill", "decode", nil, "prefill-decode", "encode"]
         pool.replaceEndpoints(roles.enumerated().map { Harness.description($0, role: $1) })
@@ -129,7 +129,10 @@ struct SaturationTests {
         scrape([(0, 0), (5, 0), (5, 0), (5, 0), (0, 0)], at: now)
         #expect(value(detector, at: now) == 1)
         scrape([(0, 0), (0, 0), (0, 0), (0, 0), (10, 0)], at: now)
-        #expect(value(detector, at: now) == 2)
+        #expect(value(detector, at: now) == 0, "not everybody needs an encoder")
+        pool.replaceEndpoints([Harness.description(9, role: "encode")])
+        scrape([(10, 0)], at: now)
+        #expect(value(detector, at: now) == 2, "but nobody else is there")
     }
 
     @Test("Kept up to date one endpoint at a time, it is what reading the whole pool gives")

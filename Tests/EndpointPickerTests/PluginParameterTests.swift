@@ -277,6 +277,27 @@ struct PluginParameterTests {
         #expect(bad.said.contains { $0.contains("no inflight-load-producer is named \"other\"") })
     }
 
+    @Test("A topology-extractor names the labels for those who compare places")
+    func topologyLabels() throws {
+        let text = """
+            plugins:
+            - {name: places, type: topology-extractor, parameters: {hostnameLabel: host, zoneLabel: z}}
+            - {type: topology-affinity-filter, parameters: {topologyProducerName: places}}
+            - {type: topology-affinity-scorer}
+            """
+        let (found, said) = setup(text)
+        #expect(said.isEmpty, "\(said)")
+        var expected = Topology.Labels()
+        expected.host = "host"
+        expected.zone = "z"
+        let profile = try #require(found?.scheduler.profiles.first)
+        #expect((profile.filters.first?.filter as? TopologyAffinityFilter)?.labels == expected)
+        #expect((profile.scorers.first?.scorer as? TopologyAffinityScorer)?.labels == expected)
+        let wrong = one("topology-affinity-filter", "{topologyProducerName: other}")
+        #expect(wrong.said.contains { $0.contains("no topology-extractor is named \"other\"") })
+        #expect(one("topology-affinity-filter", "{topologyProducerName: topology-extractor}").setup != nil)
+    }
+
     @Test("The load counts as the producer says; only one may say it")
     func inFlightLoad() {
         let (found, said) = one(

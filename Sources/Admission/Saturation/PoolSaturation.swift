@@ -3,7 +3,7 @@ internal import Pool
 
 /// How full the pool is, kept up to date endpoint by endpoint.
 ///
-/// A disaggregated pool is as full as the fullest of its stages: endpoints are told apart by the label `llm-d.ai/role`, and one of several
+/// A disaggregated pool is as full as the fuller of its stages, prefill and decode: endpoints are told apart by the label `llm-d.ai/role`, and one of several
 /// roles counts in each.
 struct PoolSaturation {
     static let roleLabel = "llm-d.ai/role"
@@ -27,6 +27,8 @@ struct PoolSaturation {
         init(rawValue: UInt8) { self.rawValue = rawValue }
 
         static let count = 3
+        /// Requests without images need no encoder: one that is full holds nobody back, unless the pool has nothing else.
+        static let deciding = 2
         func contains(stage: Int) -> Bool { rawValue & (1 << stage) != 0 }
     }
 
@@ -63,7 +65,7 @@ struct PoolSaturation {
     var value: Double {
         let granted = detector.load(ofRequests: grantedRequests, tokens: grantedTokens)
         var value: Double?
-        for stage in 0..<Stages.count where capacities[stage] > 0 {
+        for stage in 0..<Stages.count where capacities[stage] > 0 && (stage < Stages.deciding || value == nil) {
             value = max(value ?? 0, (loads[stage] + granted) / capacities[stage])
         }
         return value ?? 1

@@ -28,12 +28,10 @@ extension PluginRegistry {
         "topology-affinity-filter": { parameters in
             let levels = Topology.Level.allCases.filter { $0 != .none }
             let name = parameters.string("minAffinity", oneOf: levels.map(\.name))
-            return .filter(
-                TopologyAffinityFilter(
-                    minAffinity: levels.first { $0.name == name } ?? .host,
-                    peerHeader: topologyPeerHeader(&parameters)
-                )
-            )
+            let level = levels.first { $0.name == name } ?? .host
+            return readingTopology(&parameters) {
+                .filter(TopologyAffinityFilter(minAffinity: level, peerHeader: $0, labels: $1))
+            }
         },
         "prefix-cache-affinity-filter": { prefixCacheAffinity(&$0) },
     ]

@@ -71,7 +71,7 @@ extension PluginRegistry {
         },
         "endpoint-attribute-scorer": { endpointAttributeScorer(&$0).map { .scorer($0) } },
         "topology-affinity-scorer": { parameters in
-            .scorer(TopologyAffinityScorer(peerHeader: topologyPeerHeader(&parameters)))
+            readingTopology(&parameters) { .scorer(TopologyAffinityScorer(peerHeader: $0, labels: $1)) }
         },
     ]
 

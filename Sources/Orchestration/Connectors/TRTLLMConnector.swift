@@ -31,8 +31,7 @@ package struct TRTLLMConnector: Connector {
         let read = try EngineAnswer(reading: answer)
         // The text ended with the first token, so there is nothing to generate.
         if let reason = read.finishReason, reason != "length", reason != "not_finished" {
-            // A client that wants events gets them from the generation server, which then computes the prompt, too.
-            return Handover(cachedTokens: read.cachedTokens, isFinal: !leg.request.stream)
+            return Handover(cachedTokens: read.cachedTokens, isFinal: true)
         }
         let parameters = answer.extracting(try Self.parameters(in: read, answer))
         if let problem = Self.problem(in: parameters) { throw BadAnswer("disaggregated_params: \(problem)") }

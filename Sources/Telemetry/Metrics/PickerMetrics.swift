@@ -34,7 +34,7 @@ package final class PickerMetrics: Sendable {
     let orchestration: OrchestrationMetrics
 
     private let requests: RequestFamilies
-    private let series = Lock<[RequestLabels: RequestSeries]>([:])
+    private let series = Lock(BoundedTable<RequestLabels, RequestSeries>(limit: MetricsRegistry.childLimit))
 
     package init() {
         requests = RequestFamilies(registry)
@@ -237,12 +237,7 @@ package final class PickerMetrics: Sendable {
     /// The metrics of requests with these labels. At most as many are kept as a family has children.
     func requestSeries(_ labels: RequestLabels) -> RequestSeries {
         series.withLock { series in
-            if let known = series[labels] { return known }
-            let labels = series.count < MetricsRegistry.childLimit ? labels : .overflow
-            if let known = series[labels] { return known }
-            let made = RequestSeries(labels, requests)
-            series[labels] = made
-            return made
+            series.value(of: labels) { RequestSeries($0, requests) }
         }
     }
 
