@@ -89,7 +89,9 @@ extension Exchange {
             usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
         if let cachedTokens {
-            editors.append(CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json))
+            editors.append(
+                CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json)
+            )
         }
     }
 
