@@ -108,7 +108,7 @@ let package = Package(
         executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
 
         // Tests
-        library("TestSupport", ["Admission", "Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
+        library("TestSupport", ["Admission", "Bytes", "CGRPC", "COpenSSL", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
         tests("RPC", ["CGRPC", "Certificates"]),
         tests("ExtProc", ["Bytes"]),
@@ -116,9 +116,9 @@ let package = Package(
         tests("Pool", ["Bytes"]),
         tests("Scheduling", ["Pool", "Inference", "Bytes"]),
         tests("Admission", ["Pool", "Bytes"]),
-        tests("SubRequests", ["Bytes"]),
+        tests("SubRequests", ["Bytes", "Certificates"]),
         tests("Orchestration", ["Bytes", "Inference", "Pool", "Scheduling", "SubRequests"]),
-        tests("Scraping", ["Pool", "SubRequests", "Bytes"], resources: [.copy("Fixtures")]),
+        tests("Scraping", ["Pool", "SubRequests", "Bytes", "Certificates"], resources: [.copy("Fixtures")]),
         tests("Discovery", ["Pool", "Configuration"]),
         tests("Configuration"),
         tests("Telemetry"),

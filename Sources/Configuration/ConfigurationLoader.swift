@@ -50,13 +50,16 @@ struct ConfigurationReader {
         configuration.dataLayer = dataLayer(names)
         if var section = fields.mapping("flowControl") {
             configuration.flowControl = flowControl(&section, &configuration, names)
-            if !configuration.isEnabled("flowControl") {
+            // The detector counts without the gate, too: it says when a sheddable request is dropped.
+            if !configuration.isEnabled("flowControl"), section.keys != ["saturationDetector"] {
                 diagnostics.warning(
                     "flowControl has no effect without the feature gate \"flowControl\"",
                     at: fields.keyPosition(of: "flowControl")
                 )
             }
         }
+        configuration.objectives = objectives(fields.list("objectives", limit: Self.listLimit))
+        configuration.modelRewrites = modelRewrites(fields.list("modelRewrites", limit: Self.listLimit))
         configuration.orchestration = fields.node("orchestration")
         readResponseProcessing(&configuration)
         fields.finish()

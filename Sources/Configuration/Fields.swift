@@ -147,7 +147,7 @@ package struct Fields {
         return inRange(value, range, key, node)
     }
 
-    /// The keys that are there, in the order of the text.
+    /// The keys that are there and not null, in the order of the text.
     package var keys: [String] { order.filter { !$0.value.isNull }.map(\.key) }
 
     // MARK: Collections

@@ -20,8 +20,11 @@ package struct InferenceRequest: Sendable {
     package let promptRanges: [Range<Int>]
     /// An estimate: a quarter of the prompt's bytes; prompts given as token ids are counted.
     package let estimatedPromptTokens: Int
+    package let promptForm: PromptForm
     package let members: RequestMembers
 
+    /// Whether the prompt is given as token ids, so that their number is known.
+    package var promptIsTokenIDs: Bool { promptForm != .text }
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
 
     /// Reads the body of a request of `api`.
@@ -77,7 +80,8 @@ package struct InferenceRequest: Sendable {
         maxTokens: Int?,
         choices: Int,
         promptRanges: [Range<Int>],
-        estimatedPromptTokens: Int
+        estimatedPromptTokens: Int,
+        promptForm: PromptForm
     ) {
         self.api = api
         self.stream = stream
@@ -85,6 +89,7 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
+        self.promptForm = promptForm
         model = ""
         modelRange = 0..<0
         includesUsage = false
@@ -112,20 +117,23 @@ package struct InferenceRequest: Sendable {
 
         var ranges: [Range<Int>] = []
         var tokens = 0
+        var isTokenIDs = true
         for case let member? in api.promptMembers.lazy.map({ members[$0] }) where member.kind != .null {
             ranges.append(member.contentRange)
             tokens += member.estimatedTokens
+            isTokenIDs = isTokenIDs && member.isTokenIDs
         }
         promptRanges = ranges
         estimatedPromptTokens = tokens
+        promptForm = !ranges.isEmpty && isTokenIDs ? .list : .text
     }
 }
 
 extension JSONMember {
     /// Token ids come in arrays that hold nothing but numbers.
-    fileprivate var estimatedTokens: Int {
-        kind == .array && numberCount > 0 && stringCount == 0 ? numberCount : contentRange.count / 4
-    }
+    fileprivate var isTokenIDs: Bool { kind == .array && numberCount > 0 && stringCount == 0 }
+
+    fileprivate var estimatedTokens: Int { isTokenIDs ? numberCount : contentRange.count / 4 }
 }
 
 private enum SamplingParameters {

@@ -18,6 +18,9 @@ package struct SchedulingSetup: Sendable {
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
     /// How requests are let in.
     package var admission: AdmissionSettings
+    package var objectives = ObjectiveTable()
+    package var modelRewrites = ModelRewriteTable()
+    package var tokens = TokenProducerSettings()
 
     package struct MetricsSettings: Sendable, Equatable {
         package var source = MetricsSourceSettings()

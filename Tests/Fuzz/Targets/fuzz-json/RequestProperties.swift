@@ -176,7 +176,21 @@ private func checkBlocks(
 ) {
     let blockBytes = Int.random(in: 1...80, using: &generator)
     let maxBlocks = Int.random(in: 0...20, using: &generator)
-    let hashes = PrefixBlocks.hashes(of: request, in: body, model: "m", blockBytes: blockBytes, maxBlocks: maxBlocks)
+    let hashes = PrefixBlocks.hashes(
+        of: request,
+        in: body,
+        model: "m",
+        blockTokens: blockBytes,
+        bytesPerToken: 1,
+        maxBlocks: maxBlocks
+    )
+    guard !request.promptIsTokenIDs else {
+        // Odd lists have other commas than those between their ids.
+        return check(
+            hashes.count <= min(maxBlocks, request.estimatedPromptTokens / blockBytes),
+            "\(hashes.count) blocks"
+        )
+    }
     let prompt = request.promptRanges.flatMap { document[$0] }
     check(hashes.count == min(maxBlocks, prompt.count / blockBytes), "\(hashes.count) blocks")
     var hash = XXH3.hash("m")
