@@ -126,6 +126,15 @@ package final class Telemetry: Sendable {
         if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
     }
 
+    // MARK: Tokens
+
+    /// A server told the tokens of a prompt (`ok`), did not (`error`), or was not asked (`skipped`).
+    /// - Parameter nanoseconds: how long it took; nil when it did not.
+    package func tokensRendered(outcome: String, nanoseconds: UInt64?) {
+        metrics.tokenRenders.child(OneLabel(outcome)).add()
+        if let nanoseconds { metrics.tokenRenderTime.observe(nanoseconds: nanoseconds) }
+    }
+
     // MARK: Configuration
 
     /// The configuration file changed; `accepted` says whether it took effect.
@@ -159,6 +168,7 @@ package final class Telemetry: Sendable {
             metrics.immediateResponses.child(OneLabel(String(status))).add()
         }
         if !record.isHeadersOnly { observeRequest(record) }
+        if let attempts = record.attempts { metrics.orchestration.attempts.observe(Double(attempts)) }
         accessLog?.write(record)
         tracer?.finish(record)
     }

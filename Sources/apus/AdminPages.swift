@@ -98,7 +98,7 @@ struct AdminPages: Sendable {
                 json.member("requests", load.requests)
                 json.member("tokens", load.tokens)
             }
-            json.member("breaker", "closed")
+            json.member("breaker", endpoint.breaker.state(at: now).rawValue)
         }
     }
 
@@ -125,6 +125,8 @@ struct AdminPages: Sendable {
             json.array("parsers") { json in for parser in setup.parsers { json.value(parser) } }
             json.member("responseProcessing", setup.responseProcessing.rawValue)
             setup.admission.write(to: &json)
+            setup.writeObjectives(to: &json)
+            setup.orchestration.write(to: &json)
             json.object("flags") { json in
                 json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
                 json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")

@@ -58,15 +58,28 @@ final class Service: Sendable {
             telemetry: telemetry
         )
         self.admission = admission.controller
+        client = HTTPClient()
+        let renderer = TokenRenderer(client: client, telemetry: telemetry) { [log] problem in
+            if let problem {
+                log.warning("the token-producer's server cannot be used; prompts are estimated", ["error": problem])
+            } else {
+                log.info("the token-producer's server answers again")
+            }
+        }
+        let legs = LegRunning(client: client, telemetry: telemetry)
         let director = Director(
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
             settings: DirectorSettings(setup, options),
             admission: admission,
+            orchestration: legs.orchestration(setup.orchestration),
+            renderer: renderer,
             seed: .random(in: .min ... .max)
         )
-        reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
+        director.use(setup.objectives)
+        director.use(setup.modelRewrites)
+        reload = ConfigurationReload(options, setup, prefixIndex, director, legs, telemetry, log)
         readiness = Readiness(pool)
         let pages = AdminPages(
             pool: pool,
@@ -84,7 +97,6 @@ final class Service: Sendable {
             prefixIndex: prefixIndex,
             log: log
         )
-        client = HTTPClient()
         traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
 
@@ -230,6 +242,10 @@ final class Service: Sendable {
         var settings = ScrapeSettings()
         settings.interval = options.refreshMetricsInterval
         settings.path = metrics.source.path
+        if metrics.source.scheme ?? options.metricsScheme == "https" {
+            let takesAny = metrics.source.insecureSkipVerify ?? options.metricsInsecureSkipVerify
+            settings.trust = TLSTrust(insecureSkipVerify: takesAny)
+        }
         settings.seed = .random(in: .min ... .max)
         let dialects = EngineDialects.known(
             label: metrics.extractor.engineLabelKey,

@@ -1,19 +1,14 @@
 internal import Configuration
 internal import Discovery
+internal import Scheduling
 internal import Scraping
 
 extension PluginRegistry {
     static let dataLayerPlugins: [String: Factory] = [
         "metrics-data-source": { parameters in
             var settings = MetricsSourceSettings()
-            settings.scheme = parameters.string("scheme", oneOf: ["http", "https"]) ?? settings.scheme
-            if settings.scheme == "https" {
-                parameters.diagnostics.error(
-                    "scheme \"https\" is not available yet in this version",
-                    at: parameters.position(of: "scheme")
-                )
-            }
-            settings.insecureSkipVerify = parameters.bool("insecureSkipVerify") ?? settings.insecureSkipVerify
+            settings.scheme = parameters.string("scheme", oneOf: ["http", "https"])
+            settings.insecureSkipVerify = parameters.bool("insecureSkipVerify")
             if let path = parameters.string("path") {
                 settings.path = path
                 if !path.hasPrefix("/") || path.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {
@@ -32,6 +27,14 @@ extension PluginRegistry {
             let names = Set(EngineDialects.builtIn.keys).union(settings.engines.keys).sorted()
             settings.defaultEngine = parameters.string("defaultEngine", oneOf: names) ?? settings.defaultEngine
             return .metricsExtractor(settings)
+        },
+        "topology-extractor": { parameters in
+            var labels = Topology.Labels()
+            labels.host = parameters.nonEmptyString("hostnameLabel") ?? labels.host
+            labels.rack = parameters.nonEmptyString("rackLabel") ?? labels.rack
+            labels.zone = parameters.nonEmptyString("zoneLabel") ?? labels.zone
+            labels.region = parameters.nonEmptyString("regionLabel") ?? labels.region
+            return .topologyExtractor(labels)
         },
         "file-discovery": { parameters in
             let path = parameters.string("path")
