@@ -40,8 +40,8 @@ extension Director {
 
     /// Clients may not set what the endpoints of one request tell each other.
     static func checkMembers(_ request: InferenceRequest, _ traits: ProfileHandlerTraits) throws(PickerError) {
-        guard traits.disaggregates, let own = request.members.present.first(where: \.name.isPickersOwn) else { return }
-        throw PickerError(.badRequest, "member \"\(own.name.text)\" may not be sent by clients", fault: .client)
+        guard traits.disaggregates, let own = request.pickersOwnMember else { return }
+        throw PickerError(.badRequest, "member \"\(own)\" may not be sent by clients", fault: .client)
     }
 }
 

@@ -23,6 +23,8 @@ package struct InferenceRequest: Sendable {
     /// Whether the prompt is given as token ids, so that their number is known.
     package let promptIsTokenIDs: Bool
     package let members: RequestMembers
+    /// A member that only a picker may set, at the top or where engines look for such beside it; nil when there is none.
+    package let pickersOwnMember: StaticString?
 
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
 
@@ -94,6 +96,7 @@ package struct InferenceRequest: Sendable {
         includesUsage = false
         cacheSalt = nil
         members = .none
+        pickersOwnMember = nil
     }
 
     private init(api: InferenceAPI, model: String, modelRange: Range<Int>, members: RequestMembers, bytes: RawSpan) {
@@ -101,6 +104,8 @@ package struct InferenceRequest: Sendable {
         self.model = model
         self.modelRange = modelRange
         self.members = members
+        pickersOwnMember =
+            members.present.first(where: \.name.isPickersOwn)?.name.text ?? NestedMembers.pickersOwn(members, in: bytes)
         stream = members[.stream]?.kind == .true
         includesUsage = members[.streamOptions].map { StreamOptions.includesUsage($0, in: bytes) } ?? false
         maxTokens =
@@ -141,6 +146,30 @@ private enum SamplingParameters {
         // The value was checked with the body, so this cannot fail.
         let found = try? reader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
         return found ?? nil
+    }
+}
+
+/// `sampling_params.extra_args` of vLLM's token-in API, and `vllm_xargs` of the others, which becomes the same.
+private enum NestedMembers {
+    private static let outer = JSONReader(names: ["extra_args"])
+    private static let names: [StaticString] = RequestMembers.Name.allCases.filter(\.isPickersOwn).map(\.text)
+    private static let inner = JSONReader(names: names)
+
+    static func pickersOwn(_ members: RequestMembers, in bytes: RawSpan) -> StaticString? {
+        if let arguments = members[.vllmXArgs], let found = first(in: arguments, bytes) { return found }
+        guard let parameters = members[.samplingParams], parameters.kind == .object else { return nil }
+        let inside = bytes.extracting(parameters.valueRange)
+        // The value was checked with the body, so this cannot fail.
+        let arguments = try? outer.read(inside) { $0[0] }
+        return (arguments ?? nil).flatMap { first(in: $0, inside) }
+    }
+
+    private static func first(in member: JSONMember, _ bytes: RawSpan) -> StaticString? {
+        guard member.kind == .object else { return nil }
+        let found = try? inner.read(bytes.extracting(member.valueRange)) { found in
+            names.indices.first { found[$0] != nil }
+        }
+        return (found ?? nil).map { names[$0] }
     }
 }
 

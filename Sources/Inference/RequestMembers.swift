@@ -3,7 +3,7 @@ package struct RequestMembers: Sendable {
     package enum Name: UInt8, CaseIterable, Sendable {
         case model, prompt, messages, input, tokenIDs, stream, streamOptions, n, maxTokens, maxCompletionTokens,
             maxOutputTokens
-        case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams
+        case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams, vllmXArgs
         case kvTransferParams, ecTransferParams, bootstrapHost, bootstrapPort, bootstrapRoom, disaggregatedParams
 
         /// The name on the wire.
@@ -28,6 +28,7 @@ package struct RequestMembers: Sendable {
             case .minTokens: "min_tokens"
             case .bestOf: "best_of"
             case .samplingParams: "sampling_params"
+            case .vllmXArgs: "vllm_xargs"
             case .kvTransferParams: "kv_transfer_params"
             case .ecTransferParams: "ec_transfer_params"
             case .bootstrapHost: "bootstrap_host"
