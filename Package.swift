@@ -78,6 +78,9 @@ let package = Package(
         library("Scraping", ["Pool", "SubRequests", "Bytes"]),
         library("Discovery", ["Pool", "SubRequests", "Configuration", "Bytes"]),
 
+        // What the request needs done before it goes
+        library("Orchestration", ["Scheduling", "SubRequests", "Inference", "Pool", "Bytes"]),
+
         // Around it
         library("Configuration", ["CYAML"]),
         library("Telemetry", ["Bytes"]),
@@ -87,7 +90,7 @@ let package = Package(
             "EndpointPicker",
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "SubRequests",
+                "Configuration", "Telemetry", "Orchestration", "SubRequests",
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
@@ -98,13 +101,14 @@ let package = Package(
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "SubRequests", "Scraping",
                 "Discovery", "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
+                "Orchestration",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
 
         // Tests
-        library("TestSupport", ["Admission", "Bytes", "CGRPC", "ExtProc", "HTTPServer", "Pool"]),
+        library("TestSupport", ["Admission", "Bytes", "CGRPC", "COpenSSL", "ExtProc", "HTTPServer", "Pool"]),
         tests("Bytes"),
         tests("RPC", ["CGRPC", "Certificates"]),
         tests("ExtProc", ["Bytes"]),
@@ -112,8 +116,9 @@ let package = Package(
         tests("Pool", ["Bytes"]),
         tests("Scheduling", ["Pool", "Inference", "Bytes"]),
         tests("Admission", ["Pool", "Bytes"]),
-        tests("SubRequests", ["Bytes"]),
-        tests("Scraping", ["Pool", "SubRequests", "Bytes"], resources: [.copy("Fixtures")]),
+        tests("SubRequests", ["Bytes", "Certificates"]),
+        tests("Orchestration", ["Bytes", "Inference", "Pool", "Scheduling", "SubRequests"]),
+        tests("Scraping", ["Pool", "SubRequests", "Bytes", "Certificates"], resources: [.copy("Fixtures")]),
         tests("Discovery", ["Pool", "Configuration"]),
         tests("Configuration"),
         tests("Telemetry"),
@@ -125,7 +130,7 @@ let package = Package(
             "EndpointPicker",
             [
                 "Bytes", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "Scraping", "Discovery",
-                "Configuration", "Telemetry", "RPC", "SubRequests",
+                "Configuration", "Telemetry", "RPC", "Orchestration", "SubRequests",
             ]
         ),
         tests("EndToEnd", ["SubRequests", "Bytes", "ExtProc", "Certificates"]),

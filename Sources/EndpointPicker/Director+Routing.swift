@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Inference
 internal import Pool
 internal import Scheduling
@@ -39,9 +40,13 @@ extension Director {
     }
 
     /// Clients may not set what the endpoints of one request tell each other.
-    static func checkMembers(_ request: InferenceRequest, _ traits: ProfileHandlerTraits) throws(PickerError) {
-        guard traits.disaggregates, let own = request.pickersOwnMember else { return }
-        throw PickerError(.badRequest, "member \"\(own)\" may not be sent by clients", fault: .client)
+    static func checkMembers(
+        _ request: InferenceRequest,
+        in body: borrowing ByteBuffer,
+        _ traits: ProfileHandlerTraits
+    ) throws(PickerError) {
+        guard traits.disaggregates, let name = request.pickersOwnMember(in: body) else { return }
+        throw PickerError(.badRequest, "member \"\(name)\" may not be sent by clients", fault: .client)
     }
 }
 
@@ -105,6 +110,6 @@ struct Reservations: ~Copyable {
 
 /// The load on the endpoints that work on a request before its destination does. Dropped when the answer begins: their work is done then.
 final class StageReservations {
-    fileprivate(set) var prefill: Reservation?
+    var prefill: Reservation?
     fileprivate(set) var encode: Reservation?
 }

@@ -27,7 +27,7 @@ package final class Director: Sendable {
     let decisions = Atomic<UInt64>(0)
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
-    private static let rescheduleLimit = 8
+    static let rescheduleLimit = 8
 
     package init(
         pool: Pool,
@@ -35,6 +35,7 @@ package final class Director: Sendable {
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
         admission: DirectorAdmission? = nil,
+        orchestration: DirectorOrchestration? = nil,
         renderer: TokenRenderer? = nil,
         seed: UInt64
     ) {
@@ -42,13 +43,17 @@ package final class Director: Sendable {
         self.telemetry = telemetry
         self.admission = admission
         self.renderer = renderer
-        policy = Lock(Policy(scheduler: scheduler, settings: settings))
+        policy = Lock(Policy(scheduler: scheduler, settings: settings, orchestration: orchestration))
         self.seed = seed
     }
 
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
-    package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
-        let policy = Policy(scheduler: scheduler, settings: settings)
+    package func reconfigure(
+        scheduler: Scheduler,
+        settings: DirectorSettings,
+        orchestration: DirectorOrchestration? = nil
+    ) {
+        let policy = Policy(scheduler: scheduler, settings: settings, orchestration: orchestration)
         scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
     }
@@ -107,7 +112,9 @@ package final class Director: Sendable {
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
         // Again: the configuration may be another one since the request was let in.
-        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference {
+            try Self.checkMembers(inference, in: body, scheduler.handler.traits)
+        }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
@@ -119,7 +126,7 @@ package final class Director: Sendable {
         while true {
             let result: SchedulingResult
             do {
-                result = try scheduler.schedule(scheduling, candidates, using: &generator)
+                result = try schedule(scheduling, candidates, policy, using: &generator)
             } catch {
                 record.decidedAt = MonotonicTime.now().nanoseconds
                 telemetry.decisionFailed(record)
@@ -164,14 +171,29 @@ package final class Director: Sendable {
             decision.reportsServedEndpoint = policies.reportsServedEndpoint
             decision.destinations = result.destinations
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
+            if let orchestration = policy.orchestration {
+                decision.legs = LegPlan(
+                    orchestration: orchestration,
+                    picker: RequestStagePicker(
+                        self,
+                        scheduler,
+                        scheduling,
+                        subset: inquiry.subset,
+                        record: record,
+                        generator: generator
+                    ),
+                    wantsPrefill: result.prefill != nil,
+                    wantsEncode: result.encode != nil
+                )
+            }
             return decision
         }
     }
 
     /// Refuses a request that says what only a picker may say.
-    func checkMembers(of inquiry: Inquiry) throws(PickerError) {
+    func checkMembers(of inquiry: Inquiry, in body: borrowing ByteBuffer) throws(PickerError) {
         guard let inference = inquiry.request?.inference else { return }
-        try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
+        try Self.checkMembers(inference, in: body, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
     /// Fills in what a request asks for and how urgent it is. Once per request, since what model it gets may be a matter of chance.
@@ -217,7 +239,8 @@ package final class Director: Sendable {
                 of: inference,
                 in: body,
                 model: record.targetModel,
-                blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
+                blockTokens: blockTokens,
+                bytesPerToken: PrefixCacheSettings.bytesPerToken,
                 maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
             )
             scheduling.prefix = PromptBlocks(
@@ -269,7 +292,7 @@ package final class Director: Sendable {
 }
 
 extension ProfileResult {
-    fileprivate var decision: ProfileDecision {
+    var decision: ProfileDecision {
         let candidates = candidates
         return ProfileDecision(
             name: profile.name,
@@ -284,13 +307,16 @@ extension ProfileResult {
 }
 
 /// One object, so that a decision takes one reference of it and not one per scorer.
-private final class Policy: Sendable {
+final class Policy: Sendable {
     let scheduler: Scheduler
     let settings: DirectorSettings
+    /// Nil where sidecars send the sub-requests.
+    let orchestration: DirectorOrchestration?
 
-    init(scheduler: Scheduler, settings: DirectorSettings) {
+    init(scheduler: Scheduler, settings: DirectorSettings, orchestration: DirectorOrchestration?) {
         self.scheduler = scheduler
         self.settings = settings
+        self.orchestration = orchestration
     }
 }
 
@@ -355,6 +381,17 @@ struct PickedRequest {
     var namesModel: Bool { !modelRange.isEmpty }
 }
 
+/// What Envoy is told of a decision.
+struct Forwarding {
+    /// `ip:port`, several with commas, the best first.
+    var destination: String
+    var scores: String?
+    /// What the destination is told of the request's other endpoints.
+    var headers: [(name: String, value: String)]
+    /// Control headers that clients may send, in lower case.
+    var clientHeaders: [String]
+}
+
 /// Where a request goes, and the load that it was given there.
 struct Decision: ~Copyable {
     /// `ip:port`, several with commas, the best first.
@@ -374,6 +411,8 @@ struct Decision: ~Copyable {
     var destinations: [Destination] = []
     /// Whether the request's tokens count only until the answer begins.
     var tokensEndWithFirstByte = false
+    /// The sub-requests that Apus makes before the request goes; nil where a sidecar makes them.
+    var legs: LegPlan?
     private let reservations: Reservations
 
     init(destination: String, scores: String?, prompt: PlacedPrompt?, reservations: consuming Reservations) {
@@ -381,6 +420,11 @@ struct Decision: ~Copyable {
         self.scores = scores
         self.prompt = prompt
         self.reservations = reservations
+    }
+
+    /// What Envoy is told.
+    var forwarding: Forwarding {
+        Forwarding(destination: destination, scores: scores, headers: headers, clientHeaders: clientHeaders)
     }
 
     /// The load on the endpoints that work before the destination does.

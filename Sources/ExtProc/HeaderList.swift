@@ -66,6 +66,14 @@ package struct HeaderList: Sendable {
         entries.map { String(decoding: text[Int($0.nameStart)..<Int($0.valueStart)], as: UTF8.self) }
     }
 
+    /// Calls `body` with every name and value in order, as bytes.
+    package func forEach(_ body: (_ name: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>) -> Void) {
+        for entry in entries {
+            let nameEnd = Int(entry.valueStart)
+            body(text[Int(entry.nameStart)..<nameEnd], text[nameEnd..<Int(entry.valueEnd)])
+        }
+    }
+
     /// Every name and value in order.
     package var pairs: [(name: String, value: String)] {
         entries.map {

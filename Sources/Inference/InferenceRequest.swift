@@ -13,19 +13,18 @@ package struct InferenceRequest: Sendable {
     package let includesUsage: Bool
     /// The limit of output tokens, from the member that decides for the API. Nil when there is none or it is no whole number.
     package let maxTokens: Int?
-    /// `n`, the number of answers; 1 when absent or not a positive whole number.
+    /// `n` (of `generate`, that of its `sampling_params`), the number of answers; 1 when absent or not a positive whole number.
     package let choices: Int
     package let cacheSalt: String?
     /// The bytes that count as the prompt, in the order in which the model sees them; a string's without its quotes.
     package let promptRanges: [Range<Int>]
     /// An estimate: a quarter of the prompt's bytes; prompts given as token ids are counted.
     package let estimatedPromptTokens: Int
-    /// Whether the prompt is given as token ids, so that their number is known.
-    package let promptIsTokenIDs: Bool
+    package let promptForm: PromptForm
     package let members: RequestMembers
-    /// A member that only a picker may set, at the top or where engines look for such beside it; nil when there is none.
-    package let pickersOwnMember: StaticString?
 
+    /// Whether the prompt is given as token ids, so that their number is known.
+    package var promptIsTokenIDs: Bool { promptForm != .text }
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
 
     /// Reads the body of a request of `api`.
@@ -82,7 +81,7 @@ package struct InferenceRequest: Sendable {
         choices: Int,
         promptRanges: [Range<Int>],
         estimatedPromptTokens: Int,
-        promptIsTokenIDs: Bool
+        promptForm: PromptForm
     ) {
         self.api = api
         self.stream = stream
@@ -90,13 +89,12 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
-        self.promptIsTokenIDs = promptIsTokenIDs
+        self.promptForm = promptForm
         model = ""
         modelRange = 0..<0
         includesUsage = false
         cacheSalt = nil
         members = .none
-        pickersOwnMember = nil
     }
 
     private init(api: InferenceAPI, model: String, modelRange: Range<Int>, members: RequestMembers, bytes: RawSpan) {
@@ -104,8 +102,6 @@ package struct InferenceRequest: Sendable {
         self.model = model
         self.modelRange = modelRange
         self.members = members
-        pickersOwnMember =
-            members.present.first(where: \.name.isPickersOwn)?.name.text ?? NestedMembers.pickersOwn(members, in: bytes)
         stream = members[.stream]?.kind == .true
         includesUsage = members[.streamOptions].map { StreamOptions.includesUsage($0, in: bytes) } ?? false
         maxTokens =
@@ -113,7 +109,10 @@ package struct InferenceRequest: Sendable {
             .flatMap { JSONValue.count($0, in: bytes) }
             ?? (api == .generate
                 ? members[.samplingParams].flatMap { SamplingParameters.maxTokens($0, in: bytes) } : nil)
-        choices = max(1, members[.n].flatMap { JSONValue.count($0, in: bytes) } ?? 1)
+        let answers =
+            members[.n].flatMap { JSONValue.count($0, in: bytes) }
+            ?? (api == .generate ? members[.samplingParams].flatMap { SamplingParameters.n($0, in: bytes) } : nil)
+        choices = max(1, answers ?? 1)
         cacheSalt = members[.cacheSalt].flatMap { JSONValue.string($0, in: bytes) }
 
         var ranges: [Range<Int>] = []
@@ -126,7 +125,7 @@ package struct InferenceRequest: Sendable {
         }
         promptRanges = ranges
         estimatedPromptTokens = tokens
-        promptIsTokenIDs = !ranges.isEmpty && isTokenIDs
+        promptForm = !ranges.isEmpty && isTokenIDs ? .list : .text
     }
 }
 
@@ -138,38 +137,18 @@ extension JSONMember {
 }
 
 private enum SamplingParameters {
-    private static let reader = JSONReader(names: ["max_tokens"])
+    private static let reader = JSONReader(names: ["max_tokens", "n"])
 
-    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? {
+    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(0, member, in: bytes) }
+
+    static func n(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(1, member, in: bytes) }
+
+    private static func count(_ index: Int, _ member: JSONMember, in bytes: RawSpan) -> Int? {
         guard member.kind == .object else { return nil }
         let inside = bytes.extracting(member.valueRange)
         // The value was checked with the body, so this cannot fail.
-        let found = try? reader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
+        let found = try? reader.read(inside) { $0[index].flatMap { JSONValue.count($0, in: inside) } }
         return found ?? nil
-    }
-}
-
-/// `sampling_params.extra_args` of vLLM's token-in API, and `vllm_xargs` of the others, which becomes the same.
-private enum NestedMembers {
-    private static let outer = JSONReader(names: ["extra_args"])
-    private static let names: [StaticString] = RequestMembers.Name.allCases.filter(\.isPickersOwn).map(\.text)
-    private static let inner = JSONReader(names: names)
-
-    static func pickersOwn(_ members: RequestMembers, in bytes: RawSpan) -> StaticString? {
-        if let arguments = members[.vllmXArgs], let found = first(in: arguments, bytes) { return found }
-        guard let parameters = members[.samplingParams], parameters.kind == .object else { return nil }
-        let inside = bytes.extracting(parameters.valueRange)
-        // The value was checked with the body, so this cannot fail.
-        let arguments = try? outer.read(inside) { $0[0] }
-        return (arguments ?? nil).flatMap { first(in: $0, inside) }
-    }
-
-    private static func first(in member: JSONMember, _ bytes: RawSpan) -> StaticString? {
-        guard member.kind == .object else { return nil }
-        let found = try? inner.read(bytes.extracting(member.valueRange)) { found in
-            names.indices.first { found[$0] != nil }
-        }
-        return (found ?? nil).map { names[$0] }
     }
 }
 

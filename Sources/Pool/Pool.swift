@@ -138,6 +138,7 @@ package final class Pool: Sendable {
                     description,
                     number: known.endpoint.number,
                     load: known.endpoint.load,
+                    breaker: known.endpoint.breaker,
                     watch: watch
                 )
             }

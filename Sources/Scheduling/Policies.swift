@@ -52,13 +52,23 @@ package protocol ProfileHandler: Sendable {
     /// The endpoint that the profiles which run next will work with: what topology is compared with.
     func peer(_ cycle: SchedulingCycle) -> Endpoint?
 
+    /// The name of the profile that picks for a stage of a disaggregated request; nil when the handler knows no such stage.
+    func profile(of stage: Stage) -> String?
+
     var traits: ProfileHandlerTraits { get }
 }
 
 extension ProfileHandler {
     package func peer(_ cycle: SchedulingCycle) -> Endpoint? { nil }
 
+    package func profile(of stage: Stage) -> String? { nil }
+
     package var traits: ProfileHandlerTraits { ProfileHandlerTraits() }
+}
+
+/// The stages in which a request may be served by endpoints of their own.
+package enum Stage: String, Sendable, CaseIterable {
+    case encode, prefill, decode
 }
 
 /// What a profile handler means for those around it.

@@ -68,6 +68,35 @@ package struct Scheduler: Sendable {
         )
     }
 
+    /// Chooses for one stage of a request alone, after the decision about the whole: when an endpoint failed, or when it is this stage's turn.
+    ///
+    /// - Parameters:
+    ///   - candidates: without those that may not be chosen again.
+    ///   - peer: the endpoint of the stage before it.
+    /// - Returns: nil when the stage's profile finds nobody.
+    package func pick(
+        _ stage: Stage,
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        peer: Endpoint? = nil,
+        using generator: inout SeededGenerator
+    ) throws(SchedulingError) -> ProfileResult? {
+        guard !candidates.isEmpty else { return nil }
+        guard let profile = handler.profile(of: stage).flatMap({ name in profiles.first { $0.name == name } }) else {
+            return stage == .decode ? try schedule(request, candidates, using: &generator).primary : nil
+        }
+        var request = request
+        request.prefixMatches = prefixCache?.match(request.prefix, candidates)
+        request.peer = peer
+        return profile.run(request, candidates, using: &generator)
+    }
+
+    /// Remembers that a stage of the request was given to `result`'s endpoint, which has the prompt in its cache from now on.
+    package func record(_ request: SchedulingRequest, _ result: ProfileResult) {
+        guard let prefixCache, !request.prefix.hashes.isEmpty else { return }
+        prefixCache.record(request.prefix, result.candidates.snapshot, index: result.index)
+    }
+
     /// Remembers that the request's prompt is now in the cache of every endpoint that was picked first, and tells who wants to learn.
     package func record(_ request: SchedulingRequest, _ result: SchedulingResult) {
         for observer in policies.observers { observer.decided(request, result) }
@@ -101,6 +130,34 @@ package struct SchedulingResult: Sendable {
     package let prefixMatches: PrefixMatches?
 
     package var endpoint: Endpoint { primary.endpoint }
+
+    /// The decision that a request stays with one endpoint.
+    package init(alone primary: ProfileResult) {
+        self.init(
+            primary: primary,
+            prefill: nil,
+            encode: nil,
+            primaryPort: nil,
+            results: [primary],
+            prefixMatches: nil
+        )
+    }
+
+    init(
+        primary: ProfileResult,
+        prefill: ProfileResult?,
+        encode: ProfileResult?,
+        primaryPort: Int?,
+        results: [ProfileResult],
+        prefixMatches: PrefixMatches?
+    ) {
+        self.primary = primary
+        self.prefill = prefill
+        self.encode = encode
+        self.primaryPort = primaryPort
+        self.results = results
+        self.prefixMatches = prefixMatches
+    }
 
     /// The result of the profile with this name; nil when it did not run or found no endpoint.
     package func result(of profile: String) -> ProfileResult? {

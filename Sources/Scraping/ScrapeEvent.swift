@@ -1,4 +1,5 @@
 package import Pool
+package import SubRequests
 
 /// How one scrape went, for logs and counters. `isTransition` marks the first of its kind after the other kind: what is worth a line in a log.
 package enum ScrapeEvent: Sendable {
@@ -16,6 +17,8 @@ package struct ScrapeSettings: Sendable {
     package var timeout: Duration = .seconds(1)
     package var maxPageBytes = 4 << 20
     package var path = "/metrics"
+    /// Whom to trust over `https://`; nil: plain `http://`.
+    package var trust: TLSTrust?
     /// How often an endpoint is tried at least while it refuses connections.
     package var longestInterval: Duration = .milliseconds(250)
     /// Seeds the choice of phases.

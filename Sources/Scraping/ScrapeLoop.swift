@@ -120,12 +120,13 @@ final class ScrapeLoop: @unchecked Sendable {
 
     private func add(_ endpoint: Endpoint) -> ScrapeTarget {
         let request = HTTPRequest(
-            url: "http://\(endpoint.hostPort)\(settings.path)",
+            url: "\(settings.trust == nil ? "http" : "https")://\(endpoint.hostPort)\(settings.path)",
             headers: [HTTPField("Accept", "text/plain")],
             connectTimeout: settings.timeout,
             timeout: settings.timeout,
             maxResponseBytes: settings.maxPageBytes,
-            wantsHeaders: false
+            wantsHeaders: false,
+            trust: settings.trust
         )
         let target = ScrapeTarget(endpoint, request: request, page: dialects.page(forLabels: endpoint.labels))
         target.onCompletion = { [weak self, weak target] result, body in

@@ -9,6 +9,12 @@ package struct HTTPClientError: Error, Sendable, Equatable, CustomStringConverti
         case unresolved
         /// The connection was not made in time.
         case connectTimeout
+        /// The server's certificate leads to none of the trusted authorities, is another host's, or has expired. Nothing was sent.
+        case untrusted
+        /// The server speaks no TLS, none that we do, or will not have us. Nothing was sent.
+        case handshake
+        /// The files that `TLSTrust` names cannot be read or used.
+        case badTrust
         /// The response did not end in time.
         case timeout
         /// The connection broke, or ended before the first byte of a response.
@@ -42,10 +48,10 @@ package struct HTTPClientError: Error, Sendable, Equatable, CustomStringConverti
 
     package var description: String { "\(code.rawValue): \(message)" }
 
-    /// Whether no connection could be made: nobody is there, or nobody answers.
+    /// Whether no connection could be made: nobody is there, nobody answers, or not whom we trust.
     package var isConnectFailure: Bool {
         switch code {
-        case .refused, .unreachable, .unresolved, .connectTimeout: true
+        case .refused, .unreachable, .unresolved, .connectTimeout, .untrusted, .handshake: true
         default: false
         }
     }

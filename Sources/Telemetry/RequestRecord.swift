@@ -92,6 +92,10 @@ package final class RequestRecord {
     package var predictedCachedTokens: Int?
     /// Its scores; also what `/debug/decisions` shows.
     package var decision: DecisionRecord?
+    /// Sub-requests that ended, in that order.
+    package var legs: [DecisionRecord.Leg] = []
+    /// Prefill attempts that were made; nil for a request that Apus sends no sub-requests for.
+    package var attempts: Int?
 
     // MARK: The response
 

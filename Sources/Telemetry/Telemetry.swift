@@ -180,6 +180,7 @@ package final class Telemetry: Sendable {
             metrics.immediateResponses.child(OneLabel(String(status))).add()
         }
         if !record.isHeadersOnly { observeRequest(record) }
+        if let attempts = record.attempts { metrics.orchestration.attempts.observe(Double(attempts)) }
         accessLog?.write(record)
         tracer?.finish(record)
     }

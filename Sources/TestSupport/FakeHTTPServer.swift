@@ -6,8 +6,10 @@ package final class FakeHTTPServer: Sendable {
     package struct Request: Sendable {
         package let method: String
         package let path: String
-        /// Lower-case names.
+        /// Lower-case names; of repeated ones the last.
         package let headers: [String: String]
+        /// The header lines as they came, without their ends.
+        package let lines: [[UInt8]]
         package let body: [UInt8]
         /// Counts accepted connections from 1.
         package let connection: Int
@@ -53,10 +55,16 @@ package final class FakeHTTPServer: Sendable {
     private let listener: Int32
     private let state = Lock(State())
     private let reply: @Sendable (Request) -> Reply
+    private let tls: ServerTLS?
 
     /// - Parameter isListening: false keeps a free port that refuses connections until `listen()`.
-    package init(isListening: Bool = true, _ reply: @escaping @Sendable (Request) -> Reply) throws {
+    package init(
+        isListening: Bool = true,
+        tls: ServerTLS? = nil,
+        _ reply: @escaping @Sendable (Request) -> Reply
+    ) throws {
         self.reply = reply
+        self.tls = tls
         (listener, port) = try Self.bind()
         if isListening { try listen() }
     }
@@ -88,7 +96,7 @@ package final class FakeHTTPServer: Sendable {
     package var address: String { "127.0.0.1:\(port)" }
     package var connectionCount: Int { state.withLock { $0.accepted } }
 
-    package func url(_ path: String = "/") -> String { "http://\(address)\(path)" }
+    package func url(_ path: String = "/") -> String { "\(tls == nil ? "http" : "https")://\(address)\(path)" }
 
     /// Refuses new connections and ends the open ones.
     package func stop() {
@@ -116,13 +124,13 @@ package final class FakeHTTPServer: Sendable {
     private func serve(_ socket: Int32, _ connection: Int) {
         var on: Int32 = 1
         setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        var buffer: [UInt8] = []
-        while let request = readRequest(socket, connection, &buffer) {
-            events.append(.request(connection: connection, path: request.path))
-            let stays = answer(socket, reply(request))
-            events.append(.replied(connection: connection))
-            guard stays else { break }
-        }
+        // OpenSSL writes without `MSG_NOSIGNAL`.
+        var pipe = sigset_t()
+        sigemptyset(&pipe)
+        sigaddset(&pipe, SIGPIPE)
+        pthread_sigmask(SIG_BLOCK, &pipe, nil)
+        let channel = if let tls { tls.accept(socket) } else { ServerChannel(socket) }
+        if let channel { converse(channel, connection) }
         state.withLock { state in
             state.connections.remove(socket)
             close(socket)
@@ -130,34 +138,44 @@ package final class FakeHTTPServer: Sendable {
         events.append(.disconnected(connection: connection))
     }
 
+    private func converse(_ channel: ServerChannel, _ connection: Int) {
+        var buffer: [UInt8] = []
+        while let request = readRequest(channel, connection, &buffer) {
+            events.append(.request(connection: connection, path: request.path))
+            let stays = answer(channel, reply(request))
+            events.append(.replied(connection: connection))
+            guard stays else { break }
+        }
+    }
+
     /// Whether the connection stays open.
-    private func answer(_ socket: Int32, _ reply: Reply) -> Bool {
+    private func answer(_ channel: ServerChannel, _ reply: Reply) -> Bool {
         switch reply {
         case .response(let status, let headers, let body):
-            return send(socket, Self.head(status, headers, body.count) + body)
+            return channel.write(Self.head(status, headers, body.count) + body)
         case .raw(let bytes, let closes):
-            return send(socket, bytes) && !closes
+            return channel.write(bytes) && !closes
         case .endless(let head, let repeated):
-            guard send(socket, head) else { return false }
-            while send(socket, repeated) {}
+            guard channel.write(head) else { return false }
+            while channel.write(repeated) {}
             return false
         case .slow(let body, let milliseconds):
-            guard send(socket, Self.head(200, [], body.count)) else { return false }
+            guard channel.write(Self.head(200, [], body.count)) else { return false }
             for byte in body {
                 usleep(useconds_t(milliseconds * 1000))
-                guard send(socket, [byte]) else { return false }
+                guard channel.write([byte]) else { return false }
             }
             return true
         case .hang:
-            var byte: UInt8 = 0
-            while recv(socket, &byte, 1, 0) > 0 {}
+            var byte: [UInt8] = [0]
+            while channel.read(&byte) > 0 {}
             return false
         case .close:
             return false
         case .reset(let bytes):
-            _ = send(socket, bytes)
+            _ = channel.write(bytes)
             var now = linger(l_onoff: 1, l_linger: 0)
-            setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+            setsockopt(channel.socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
             return false
         }
     }
@@ -167,25 +185,13 @@ package final class FakeHTTPServer: Sendable {
         return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
     }
 
-    private func send(_ socket: Int32, _ bytes: [UInt8]) -> Bool {
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes {
-                Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-            }
-            guard count > 0 else { return false }
-            sent += count
-        }
-        return true
-    }
-
     // MARK: Requests
 
-    private func readRequest(_ socket: Int32, _ connection: Int, _ buffer: inout [UInt8]) -> Request? {
+    private func readRequest(_ channel: ServerChannel, _ connection: Int, _ buffer: inout [UInt8]) -> Request? {
         while true {
             if let request = Self.takeRequest(&buffer, connection) { return request }
             var chunk = [UInt8](repeating: 0, count: 16384)
-            let count = recv(socket, &chunk, chunk.count, 0)
+            let count = channel.read(&chunk)
             guard count > 0 else { return nil }
             buffer += chunk[..<count]
         }
@@ -195,7 +201,8 @@ package final class FakeHTTPServer: Sendable {
         guard let end = buffer.indices.first(where: { buffer[$0...].starts(with: [13, 10, 13, 10]) }) else {
             return nil
         }
-        let lines = String(decoding: buffer[..<end], as: UTF8.self).split(separator: "\r\n")
+        let head = buffer[..<end]
+        let lines = String(decoding: head, as: UTF8.self).split(separator: "\r\n")
         var headers: [String: String] = [:]
         for line in lines.dropFirst() {
             let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
@@ -209,6 +216,7 @@ package final class FakeHTTPServer: Sendable {
             method: words.first.map(String.init) ?? "",
             path: words.dropFirst().first.map(String.init) ?? "",
             headers: headers,
+            lines: head.split(separator: 10).dropFirst().map { Array($0.last == 13 ? $0.dropLast() : $0) },
             body: Array(buffer[(end + 4)..<(end + 4 + length)]),
             connection: connection
         )

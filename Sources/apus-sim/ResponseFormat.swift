@@ -1,3 +1,5 @@
+import EngineSimulation
+
 /// What a generation has used.
 struct Usage: Sendable {
     var promptTokens: Int
@@ -27,7 +29,9 @@ struct Usage: Sendable {
 /// Writes the answer to one request in the form of its API, whole or as server-sent events.
 struct ResponseFormat: Sendable {
     let api: GenerationAPI
+    /// Quoted.
     let id: String
+    let plainID: String
     let model: String
     /// Unix time.
     let created: Int
@@ -45,8 +49,10 @@ struct ResponseFormat: Sendable {
             case .responses: "resp_"
             case .messages: "msg_"
             case .embeddings: "embd-"
+            case .generate: ""
             }
-        id = (prefix + requestID).quotedAsJSON
+        plainID = prefix + requestID
+        id = plainID.quotedAsJSON
     }
 
     private func head(_ object: String) -> String {
@@ -55,22 +61,34 @@ struct ResponseFormat: Sendable {
 
     // MARK: Whole
 
-    func whole(_ text: String, reason: String, usage: Usage) -> String {
+    func whole(_ tokens: [Tokenizer.Token], reason: String, usage: Usage, handOff: HandOff) -> String {
+        let text = tokens.map(\.text).joined()
+        let isError = reason == "error"
+        let end = handOff.text + "}"
         switch api {
         case .completions:
-            head("text_completion")
+            return head("text_completion")
                 + ",\"choices\":[{\"index\":0,\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
-                + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null}],\"usage\":\(usage.openAI)}"
+                + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}],\"usage\":\(usage.openAI)"
+                + end
         case .chat:
-            head("chat.completion")
-                + ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\(text.quotedAsJSON)},"
-                + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null}],\"usage\":\(usage.openAI)}"
-        case .responses: response(status: reason == "length" ? "incomplete" : "completed", text: text, usage: usage)
+            let content = isError ? "" : ",\"content\":\(text.quotedAsJSON)"
+            return head("chat.completion")
+                + ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"\(content)},"
+                + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}],"
+                + "\"usage\":\(usage.openAI)" + end
+        case .responses:
+            let status = isError ? "failed" : reason == "length" ? "incomplete" : "completed"
+            return response(status: status, text: text, usage: usage).dropLast() + end
         case .messages:
-            "{\"id\":\(id),\"type\":\"message\",\"role\":\"assistant\",\"model\":\(model),"
+            return "{\"id\":\(id),\"type\":\"message\",\"role\":\"assistant\",\"model\":\(model),"
                 + "\"content\":[{\"type\":\"text\",\"text\":\(text.quotedAsJSON)}],"
-                + "\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null,\"usage\":\(usage.anthropic)}"
-        case .embeddings: "{}"
+                + "\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null,\"usage\":\(usage.anthropic)"
+                + end
+        case .generate:
+            return "{\"request_id\":\(id),\"choices\":[\(generated(tokens, reason: "\"\(reason)\"", handOff))],"
+                + "\"prompt_logprobs\":null" + end
+        case .embeddings: return "{}"
         }
     }
 
@@ -89,7 +107,7 @@ struct ResponseFormat: Sendable {
     /// What is sent before the first token's text.
     func beginning(usage: Usage) -> String {
         switch api {
-        case .completions, .embeddings: ""
+        case .completions, .embeddings, .generate: ""
         case .chat:
             data(
                 head("chat.completion.chunk")
@@ -114,7 +132,8 @@ struct ResponseFormat: Sendable {
     }
 
     /// One token's text; with the reason when it is the last.
-    func piece(_ text: String, reason: String?) -> String {
+    func piece(_ token: Tokenizer.Token, reason: String?) -> String {
+        let text = token.text
         let reason = reason.map { "\"\($0)\"" } ?? "null"
         switch api {
         case .completions:
@@ -135,6 +154,9 @@ struct ResponseFormat: Sendable {
                 "content_block_delta",
                 ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\(text.quotedAsJSON)}"
             )
+        case .generate:
+            let tokens = text.isEmpty ? [] : [token]
+            return data("{\"request_id\":\(id),\"choices\":[\(generated(tokens, reason: reason, HandOff()))]}")
         case .embeddings: return ""
         }
     }
@@ -159,11 +181,18 @@ struct ResponseFormat: Sendable {
                     ",\"delta\":{\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null},"
                         + "\"usage\":\(usage.anthropic)"
                 ) + event("message_stop", "")
+        case .generate: return data("[DONE]")
         case .embeddings: return ""
         }
     }
 
     // MARK: Pieces
+
+    private func generated(_ tokens: [Tokenizer.Token], reason: String, _ handOff: HandOff) -> String {
+        let numbers = tokens.map { "\($0.number)" }.joined(separator: ",")
+        return
+            "{\"index\":0,\"logprobs\":null,\"finish_reason\":\(reason),\"token_ids\":[\(numbers)]\(handOff.choiceText)}"
+    }
 
     private func data(_ json: String) -> String {
         "data: \(json)\n\n"
@@ -193,6 +222,10 @@ struct ResponseFormat: Sendable {
     }
 
     private func anthropicReason(_ reason: String) -> String {
-        reason == "length" ? "max_tokens" : "end_turn"
+        switch reason {
+        case "length": "max_tokens"
+        case "stop": "end_turn"
+        default: reason
+        }
     }
 }

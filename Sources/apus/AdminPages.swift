@@ -98,7 +98,7 @@ struct AdminPages: Sendable {
                 json.member("requests", load.requests)
                 json.member("tokens", load.tokens)
             }
-            json.member("breaker", "closed")
+            json.member("breaker", endpoint.breaker.state(at: now).rawValue)
         }
     }
 
@@ -117,6 +117,7 @@ struct AdminPages: Sendable {
             json.member("responseProcessing", setup.responseProcessing.rawValue)
             setup.admission.write(to: &json)
             setup.writeObjectives(to: &json)
+            setup.orchestration.write(to: &json)
             json.object("flags") { json in
                 json.member("refresh-metrics-interval", JSONWriter.text(options.refreshMetricsInterval))
                 json.member("metrics-staleness-threshold", JSONWriter.text(options.metricsStalenessThreshold))

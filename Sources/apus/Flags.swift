@@ -46,6 +46,16 @@ struct Flag: Sendable {
                 help: "ignore the gateway's endpoint subset"
             ),
             Flag(
+                name: "model-server-metrics-scheme",
+                kind: .choice(\.metricsScheme, ["http", "https"]),
+                help: "how endpoints are scraped, unless the configuration says so"
+            ),
+            Flag(
+                name: "model-server-metrics-https-insecure-skip-verify",
+                kind: .bool(\.metricsInsecureSkipVerify),
+                help: "take any certificate of a scraped endpoint, unless the configuration says so"
+            ),
+            Flag(
                 name: "refresh-metrics-interval",
                 kind: .duration(\.refreshMetricsInterval, atLeast: .milliseconds(1)),
                 help: "time between two scrapes of an endpoint"
@@ -123,9 +133,8 @@ struct Flag: Sendable {
         [
             ("enable-pprof", true), ("enable-grpc-stream-metrics", true), ("allow-experimental-plugins", true),
             ("zap-devel", true), ("zap-encoder", false), ("zap-log-level", false), ("zap-stacktrace-level", false),
-            ("zap-time-encoding", false), ("model-server-metrics-scheme", false),
-            ("model-server-metrics-path", false), ("model-server-metrics-port", false),
-            ("model-server-metrics-https-insecure-skip-verify", true), ("metrics-client-ca-file", false),
+            ("zap-time-encoding", false), ("model-server-metrics-path", false),
+            ("model-server-metrics-port", false), ("metrics-client-ca-file", false),
             ("metrics-cert-dir", false), ("total-queued-requests-metric", false),
             ("total-running-requests-metric", false), ("kv-cache-usage-percentage-metric", false),
             ("lora-info-metric", false), ("cache-info-metric", false),

@@ -23,6 +23,8 @@ struct ServeOptions: Sendable {
     var refreshMetricsInterval = Duration.milliseconds(50)
     var refreshPrometheusInterval = Duration.seconds(5)
     var metricsStalenessThreshold = Duration.seconds(2)
+    var metricsScheme = "http"
+    var metricsInsecureSkipVerify = true
 
     // Serving
     var secureServing = true

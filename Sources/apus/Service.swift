@@ -66,18 +66,20 @@ final class Service: Sendable {
                 log.info("the token-producer's server answers again")
             }
         }
+        let legs = LegRunning(client: client, telemetry: telemetry)
         let director = Director(
             pool: pool,
             scheduler: setup.scheduler,
             telemetry: telemetry,
             settings: DirectorSettings(setup, options),
             admission: admission,
+            orchestration: legs.orchestration(setup.orchestration),
             renderer: renderer,
             seed: .random(in: .min ... .max)
         )
         director.use(setup.objectives)
         director.use(setup.modelRewrites)
-        reload = ConfigurationReload(options, setup, prefixIndex, director, telemetry, log)
+        reload = ConfigurationReload(options, setup, prefixIndex, director, legs, telemetry, log)
         readiness = Readiness(pool)
         let pages = AdminPages(
             pool: pool,
@@ -240,6 +242,10 @@ final class Service: Sendable {
         var settings = ScrapeSettings()
         settings.interval = options.refreshMetricsInterval
         settings.path = metrics.source.path
+        if metrics.source.scheme ?? options.metricsScheme == "https" {
+            let takesAny = metrics.source.insecureSkipVerify ?? options.metricsInsecureSkipVerify
+            settings.trust = TLSTrust(insecureSkipVerify: takesAny)
+        }
         settings.seed = .random(in: .min ... .max)
         let dialects = EngineDialects.known(
             label: metrics.extractor.engineLabelKey,

@@ -104,6 +104,24 @@ struct DisaggregationTests {
         }
     }
 
+    @Test("Of a prompt of token ids exactly those are cached that were sent before, however long each is in the body")
+    func tokenIDs() async throws {
+        let settings = prefillAndDecode.replacing("nonCachedTokens: 16", with: "nonCachedTokens: 300")
+        func ids(_ count: Int, _ more: Int) -> String {
+            let all = (0..<count).map { String(100_000 + $0) } + (0..<more).map { String($0 % 10) }
+            return #"{"model":"m","prompt":[\#(all.joined(separator: ","))]}"#
+        }
+        try await withPicker(pods, scheduler: scheduler(settings)) { picker in
+            let first = try await picker.exchange(frames(ids(600, 0)), replies: 2)
+            #expect(header(prefiller, of: first.first) != nil)
+            // 9 blocks of 64 ids are held: of 870 ids 294 are not, of 1000 424.
+            let near = try await picker.exchange(frames(ids(600, 270)), replies: 2)
+            #expect(header(prefiller, of: near.first) == nil)
+            let far = try await picker.exchange(frames(ids(600, 276).replacing(",0,1,2,", with: ",9,9,9,")), replies: 2)
+            #expect(header(prefiller, of: far.first) != nil)
+        }
+    }
+
     @Test("What the picker sets overwrites what the client sent, and is not removed")
     func overwritten() async throws {
         try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
@@ -201,9 +219,9 @@ struct DisaggregationTests {
     @Test(
         "They are refused where engines look for them beside it, too, and only there",
         arguments: [
-            (#""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#, "kv_transfer_params"),
-            (#""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#, "ec_transfer_params"),
-            (#""vllm_xargs":{"kv_transfer_params":"x"}"#, "kv_transfer_params"),
+            (#""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#, "sampling_params.extra_args.kv_transfer_params"),
+            (#""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#, "sampling_params.extra_args.ec_transfer_params"),
+            (#""vllm_xargs":{"kv_transfer_params":"x"}"#, "vllm_xargs.kv_transfer_params"),
             (#""sampling_params":{"kv_transfer_params":{}}"#, nil), (#""sampling_params":{"extra_args":{"a":1}}"#, nil),
             (#""sampling_params":[{"extra_args":1}]"#, nil), (#""vllm_xargs":"kv_transfer_params""#, nil),
             (#""user":{"kv_transfer_params":1}"#, nil),
@@ -248,6 +266,17 @@ struct DisaggregationTests {
         try await withPicker([Pod(0, 0, 0.1)]) { picker in
             let replies = try await picker.exchange(frames(body), replies: 2)
             #expect(header(destination, of: replies.first) == "192.168.1.1:8000")
+        }
+    }
+
+    @Test("They are refused within the arguments that vLLM makes of others, too")
+    func forgedArguments() async throws {
+        let body = #"{"model":"m","prompt":"hi","vllm_xargs":{"kv_transfer_params":"x"}}"#
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let replies = try await picker.exchange(frames(body), replies: 1)
+            let text =
+                #"inference error: BadRequest - member "vllm_xargs.kv_transfer_params" may not be sent by clients"#
+            #expect(replies == [immediate(400, text)])
         }
     }
 

@@ -197,11 +197,13 @@ struct PluginRegistryTests {
         #expect(said.isEmpty)
         #expect(alone?.scheduler.prefixCache?.settings.blockSizeTokens == 128)
         #expect(alone?.scheduler.prefixCache?.settings.autoTune == false)
+        #expect(alone?.scheduler.prefixCache?.settings.isCapacityGiven == false)
 
         let (both, warned) = setup(
             "plugins:\n- \(scorer)\n- {type: approx-prefix-cache-producer, parameters: {lruCapacityPerServer: 7}}\n"
         )
         #expect(both?.scheduler.prefixCache?.settings.lruCapacityPerServer == 7)
+        #expect(both?.scheduler.prefixCache?.settings.isCapacityGiven == true)
         #expect(both?.scheduler.prefixCache?.settings.autoTune == true)
         #expect(
             warned == [

@@ -1,4 +1,5 @@
 import Bytes
+import Certificates
 import Pool
 import Scraping
 import SubRequests
@@ -31,12 +32,18 @@ private final class Bench: Sendable {
     let log = EventLog<Seen>()
     let scraper: Scraper
 
-    init(interval: Duration = .milliseconds(5), timeout: Duration = .seconds(60), maxPageBytes: Int = 4 << 20) {
+    init(
+        interval: Duration = .milliseconds(5),
+        timeout: Duration = .seconds(60),
+        maxPageBytes: Int = 4 << 20,
+        trust: TLSTrust? = nil
+    ) {
         var settings = ScrapeSettings()
         settings.interval = interval
         settings.timeout = timeout
         settings.maxPageBytes = maxPageBytes
         settings.seed = 1
+        settings.trust = trust
         let log = log
         scraper = Scraper(pool: pool, client: client, settings: settings) { event in
             switch event {
@@ -92,6 +99,26 @@ struct ScraperTests {
         await bench.log.wait(forCount: 20)
         #expect(server.connectionCount == 1)
         #expect(!bench.log.entries.contains { $0 != .succeeded("a", isTransition: false) })
+    }
+
+    @Test("Pages are asked for over TLS, and an endpoint that is not trusted fails")
+    func tls() async throws {
+        let directory = try TemporaryDirectory()
+        let pair = try KeyPair.selfSigned(names: [], addresses: ["127.0.0.1"])
+        let file = try directory.write(pair.certificateChain, to: "tls.crt")
+        let key = try directory.write(pair.privateKey, to: "tls.key")
+        let server = try FakeHTTPServer(tls: ServerTLS(certificateFile: file, keyFile: key)) { _ in
+            .text(page(waiting: 4))
+        }
+        for trust in [TLSTrust(caFile: file), TLSTrust(insecureSkipVerify: true)] {
+            let bench = Bench(trust: trust)
+            bench.use(("a", server.port))
+            _ = await bench.snapshot { $0.metrics.first?.waitingQueueSize == 4 }
+        }
+        let bench = Bench(trust: .system)
+        bench.use(("a", server.port))
+        await bench.log.wait(forCount: 1)
+        #expect(bench.log.entries.allSatisfy { $0.isFailure })
     }
 
     @Test("An endpoint that answers slowly is never asked twice at a time, and others are not held up")

@@ -57,6 +57,11 @@ static inline CURLMcode apus_multi_set_timer(
     return code ? code : curl_multi_setopt(multi, CURLMOPT_TIMERDATA, context);
 }
 
+// The file with the authorities of the system, or NULL.
+static inline const char *apus_system_ca_file(void) { return curl_version_info(CURLVERSION_NOW)->cainfo; }
+
+static inline long apus_tls_at_least_1_2(void) { return CURL_SSLVERSION_TLSv1_2; }
+
 // MARK: Facts of a transfer
 
 static inline long apus_easy_get_long(CURL *easy, CURLINFO info) {

@@ -7,14 +7,8 @@ extension PluginRegistry {
     static let dataLayerPlugins: [String: Factory] = [
         "metrics-data-source": { parameters in
             var settings = MetricsSourceSettings()
-            settings.scheme = parameters.string("scheme", oneOf: ["http", "https"]) ?? settings.scheme
-            if settings.scheme == "https" {
-                parameters.diagnostics.error(
-                    "scheme \"https\" is not available yet in this version",
-                    at: parameters.position(of: "scheme")
-                )
-            }
-            settings.insecureSkipVerify = parameters.bool("insecureSkipVerify") ?? settings.insecureSkipVerify
+            settings.scheme = parameters.string("scheme", oneOf: ["http", "https"])
+            settings.insecureSkipVerify = parameters.bool("insecureSkipVerify")
             if let path = parameters.string("path") {
                 settings.path = path
                 if !path.hasPrefix("/") || path.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {

@@ -113,10 +113,11 @@ struct PrefixCacheDemand: Sendable {
 
 /// `metrics-data-source`: where the metrics pages are.
 package struct MetricsSourceSettings: Sendable, Equatable {
-    /// `http` or `https`.
-    package var scheme = "http"
+    /// `http` or `https`; nil: what the flag says.
+    package var scheme: String?
     package var path = "/metrics"
-    package var insecureSkipVerify = true
+    /// Whether any certificate of an endpoint will do; nil: what the flag says.
+    package var insecureSkipVerify: Bool?
 
     package init() {}
 }

@@ -48,6 +48,7 @@ extension PluginRegistry {
         // A limit in blocks that somebody wrote counts against the default limit in tokens, which would hide it.
         settings.maxPrefixTokensToMatch = tokens ?? (blocks == nil ? settings.maxPrefixTokensToMatch : 0)
         settings.lruCapacityPerServer = capacity ?? settings.lruCapacityPerServer
+        settings.isCapacityGiven = capacity != nil
         let minimum = PrefixCacheSettings.minimumBlockTokens
         if let blockSize, blockSize < minimum, !settings.autoTune {
             parameters.diagnostics.warning(

@@ -38,6 +38,7 @@ struct SetupAssembler {
             metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
+            orchestration: orchestration(handler),
             responseProcessing: configuration.responseProcessing,
             admission: admission(readsMetrics: metrics != nil),
             objectives: ObjectiveTable(configuration.objectives),

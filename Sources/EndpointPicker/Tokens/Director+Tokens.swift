@@ -34,8 +34,6 @@ extension Director {
         }
         if let exact {
             inquiry.tokens = PromptTokens(count: exact, ofBytes: request.promptByteCount)
-        } else if request.promptIsTokenIDs {
-            inquiry.tokens = PromptTokens(count: request.estimatedPromptTokens, ofBytes: request.promptByteCount)
         } else if inquiry.parts.count > 0 {
             let hints = VideoHints { inquiry.headers.value(named: $0) }
             let count = settings.media.tokens(of: request, inquiry.parts, hints)

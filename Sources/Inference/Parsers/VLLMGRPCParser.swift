@@ -109,7 +109,7 @@ private enum GenerateMessage {
             choices: choices,
             promptRanges: prompt.ranges,
             estimatedPromptTokens: prompt.tokens,
-            promptIsTokenIDs: prompt.isTokenIDs
+            promptForm: prompt.form
         )
     }
 }
@@ -133,7 +133,7 @@ private enum EmbedMessage {
             choices: 1,
             promptRanges: prompt.ranges,
             estimatedPromptTokens: prompt.tokens,
-            promptIsTokenIDs: prompt.isTokenIDs
+            promptForm: prompt.form
         )
     }
 }
@@ -146,6 +146,8 @@ private struct Prompt {
     private var text: Range<Int>?
     private var ids: [Range<Int>] = []
     private var idCount = 0
+    /// Those that have a tag each.
+    private var looseCount = 0
     let isText: Bool
 
     init() {
@@ -158,7 +160,8 @@ private struct Prompt {
     }
 
     var ranges: [Range<Int>] { ids.isEmpty ? text.map { [$0] } ?? [] : ids }
-    var isTokenIDs: Bool { !ids.isEmpty }
+    /// Where some ids are packed and others not, all count as packed: their number is right, their blocks are smaller.
+    var form: PromptForm { ids.isEmpty ? .text : .varints(perID: looseCount == idCount ? 2 : 1) }
     var tokens: Int { ids.isEmpty ? (text?.count ?? 0) / 4 : idCount }
 
     mutating func read(tokenized range: Range<Int>, in bytes: RawSpan) throws(VLLMMessageError) {
@@ -174,6 +177,7 @@ private struct Prompt {
                 append(packed)
             case (2, .number):
                 idCount += 1
+                looseCount += 1
                 append(start..<reader.offset)
             default: continue
             }

@@ -92,6 +92,14 @@ package struct DisaggregationHandler: ProfileHandler {
         }
     }
 
+    package func profile(of stage: Stage) -> String? {
+        switch stage {
+        case .encode: profiles.encode
+        case .prefill: profiles.prefill
+        case .decode: profiles.decode
+        }
+    }
+
     package func route(_ cycle: SchedulingCycle) throws(SchedulingError) -> Route {
         // A prompt that should not be computed where it is decoded is not: that endpoint is not made for it.
         let prefill = cycle.index(of: profiles.prefill)

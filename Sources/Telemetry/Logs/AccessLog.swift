@@ -82,6 +82,19 @@ package final class AccessLog: Sendable {
             json.member("requestBytes", record.requestBytes)
             json.member("responseBytes", record.responseBytes)
             json.member("streaming", record.isStreaming)
+            if let attempts = record.attempts {
+                json.member("attempts", attempts)
+                json.array("legs") { json in
+                    for leg in record.legs {
+                        json.object { json in
+                            json.member("leg", leg.leg)
+                            json.member("endpoint", leg.endpoint)
+                            json.member("attempt", leg.attempt)
+                            json.member("outcome", leg.outcome)
+                        }
+                    }
+                }
+            }
             json.member("termination", record.termination.text)
         }
         json.endLine()
@@ -129,6 +142,8 @@ package final class AccessLog: Sendable {
         number("completion", record.usage.completionTokens)
         number("in", record.requestBytes)
         number("out", record.responseBytes)
+        number("attempts", record.attempts)
+        for leg in record.legs { field("leg." + leg.leg, "\(leg.endpoint)/\(leg.outcome)") }
         field("end", record.termination.text)
         bytes.append(UInt8(ascii: "\n"))
         return bytes

@@ -3,27 +3,16 @@ import Bytes
 /// The labels that tell the children of a family apart: a small value whose hash is cheap. What the label names are is
 /// said by each exposed name (`Exposure`), so that one sample may appear under several names with differing labels.
 package protocol MetricLabels: Hashable, Sendable {
-    /// The child that takes every observation once the family has its largest number of children.
+    /// The child that takes every observation that has no room anywhere else.
     static var overflow: Self { get }
-    /// What these count under when the family has its largest number of children: the same with less told apart. As many of these again
-    /// are kept before everything goes to `overflow`.
-    var collapsed: Self { get }
+
+    /// The labels with less in them, 1 for the least that is given up: first what clients can invent without end. Nil when there is no such
+    /// step before `overflow`.
+    func coarsened(step: Int) -> Self?
 }
 
 extension MetricLabels {
-    package var collapsed: Self { .overflow }
-}
-
-/// What new labels count under where there are `count` children, of which `limit` may be told apart fully and as many again collapsed.
-func bounded<Labels: MetricLabels>(
-    _ labels: Labels,
-    count: Int,
-    limit: Int,
-    isKnown: (Labels) -> Bool
-) -> Labels {
-    if count < limit { return labels }
-    let collapsed = labels.collapsed
-    return isKnown(collapsed) || count < 2 * limit ? collapsed : .overflow
+    package func coarsened(step: Int) -> Self? { nil }
 }
 
 /// The value that stands for everything beyond a family's bound, and for values that are too long to be a label.
@@ -86,31 +75,27 @@ package final class MetricFamily<Labels: MetricLabels, Child: Instrument>: Senda
     }
 
     private let layout: Child.Layout
-    private let limit: Int
     let exposures: [Exposure<Labels>]
-    private let entries = Lock<[Labels: Entry]>([:])
+    private let entries: Lock<BoundedTable<Labels, Entry>>
 
     init(_ exposures: [Exposure<Labels>], layout: Child.Layout, limit: Int) {
         self.exposures = exposures
         self.layout = layout
-        self.limit = limit
+        entries = Lock(BoundedTable(limit: limit))
     }
 
-    /// The child of `labels`, made on first use; that of the collapsed labels, and then of `Labels.overflow`, when there are too many already.
+    /// The child of `labels`, made on first use; that of coarser labels when there is no room for another (`BoundedTable`).
     package func child(_ labels: Labels) -> Child {
         entries.withLock { entries in
-            if let entry = entries[labels] { return entry.child }
-            let labels = bounded(labels, count: entries.count, limit: limit) { entries[$0] != nil }
-            if let entry = entries[labels] { return entry.child }
-            let entry = Entry(child: Child(layout: layout), texts: exposures.map { $0.text(of: labels) })
-            entries[labels] = entry
-            return entry.child
+            entries.value(of: labels) { labels in
+                Entry(child: Child(layout: layout), texts: exposures.map { $0.text(of: labels) })
+            }.child
         }
     }
 
     /// The readings under one exposure, sorted by label text, those with equal text added up.
     func samples(exposure: Int) -> [(labels: [UInt8], reading: Child.Reading)] {
-        let entries = entries.withLock { Array($0.values) }
+        let entries = entries.withLock { Array($0.values.values) }
         let sorted = entries.sorted { $0.texts[exposure].lexicographicallyPrecedes($1.texts[exposure]) }
         var samples: [(labels: [UInt8], reading: Child.Reading)] = []
         for entry in sorted {

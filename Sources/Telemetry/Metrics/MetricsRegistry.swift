@@ -21,7 +21,7 @@ package final class MetricsRegistry: Sendable {
         let render: @Sendable (inout [UInt8]) -> Void
     }
 
-    /// The largest number of children of one family, the overflow child not counted.
+    /// The largest number of children of one family, and of those with coarser labels (`BoundedTable`).
     package static let childLimit = 1000
 
     private let pages = Lock<[Page]>([])

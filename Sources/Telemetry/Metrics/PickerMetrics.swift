@@ -34,12 +34,14 @@ package final class PickerMetrics: Sendable {
     let predictedTokens: Counter
     let reportedTokens: Counter
     let herdingPicks: Histogram
+    let orchestration: OrchestrationMetrics
 
     private let requests: RequestFamilies
-    private let series = Lock<[RequestLabels: RequestSeries]>([:])
+    private let series = Lock(BoundedTable<RequestLabels, RequestSeries>(limit: MetricsRegistry.childLimit))
 
     package init() {
         requests = RequestFamilies(registry)
+        orchestration = OrchestrationMetrics(registry)
         errors = registry.counter(
             Exposure(
                 "inference_objective_request_error_total",
@@ -258,15 +260,10 @@ package final class PickerMetrics: Sendable {
         )
     }
 
-    /// The metrics of requests with these labels. As many are kept as a family has children.
+    /// The metrics of requests with these labels. At most as many are kept as a family has children.
     func requestSeries(_ labels: RequestLabels) -> RequestSeries {
         series.withLock { series in
-            if let known = series[labels] { return known }
-            let labels = bounded(labels, count: series.count, limit: MetricsRegistry.childLimit) { series[$0] != nil }
-            if let known = series[labels] { return known }
-            let made = RequestSeries(labels, requests)
-            series[labels] = made
-            return made
+            series.value(of: labels) { RequestSeries($0, requests) }
         }
     }
 
