@@ -210,7 +210,6 @@ extension Exchange {
         reservation = nil
         callBackPlace = nil
         if let active = orchestrated {
-            active.reportCompanion()
             reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
             concludeLegs(isDecoded: record.status < 400)
             active.letGo()

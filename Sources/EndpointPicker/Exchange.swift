@@ -124,7 +124,6 @@ final class Exchange {
     /// The stream has ended: what that means depends on what was to come.
     private func end() {
         if let active = orchestrated {
-            active.reportCompanion()
             let isUnseen = conversation.progress == .unobserved
             reportDecode(isUnseen ? "unobserved" : record.responseHeadersAt == 0 ? "cancelled" : "reset")
             active.letGo()
