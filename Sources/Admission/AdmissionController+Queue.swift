@@ -50,7 +50,7 @@ extension AdmissionController {
             state.saturation.grant(tokens: request.tokens)
             return .admitted
         }
-        if state.isDraining { return .refused(.shuttingDown) }
+        if state.isDraining { return .refused(.refusedByShutdown) }
         guard makeRoom(for: request, flowControl, &state, &wakes) else {
             return .refused(state.isPoolEmpty ? .noEndpoints : .queueFull)
         }
@@ -68,7 +68,8 @@ extension AdmissionController {
 
     func key(of queued: QueuedRequest, _ flowControl: FlowControlSettings) -> UInt64 {
         let settings = flowControl.band(of: queued.request.priority)
-        let expiresAt = flowControl.requestTTL.map { queued.queuedAt + $0 }
+        let timeToLive = queued.request.timeToLive ?? flowControl.requestTTL
+        let expiresAt = timeToLive.map { queued.queuedAt + $0 }
         return settings.ordering.key(of: queued.request, queuedAt: queued.queuedAt, expiresAt: expiresAt)
     }
 
@@ -110,6 +111,9 @@ extension AdmissionController {
             state.bands.insert(Band(priority: priority, settings: flowControl.band(of: priority)), at: index)
         }
         state.bands[index].append(request)
+        if let timeToLive = request.request.timeToLive {
+            state.ownExpiries.insert(request, at: request.queuedAt + timeToLive)
+        }
         state.requestCount += 1
         state.byteCount += request.request.byteCount
     }
@@ -156,6 +160,7 @@ extension AdmissionController {
         var requests: [QueuedRequest] = []
         for band in state.bands { band.arrivals.forEach { requests.append($0) } }
         state.bands = []
+        state.ownExpiries.removeAll()
         state.requestCount = 0
         state.byteCount = 0
         setAlarm(&state)
@@ -171,11 +176,11 @@ extension AdmissionController {
         return timeToLive.map { max(request.queuedAt, state.regimeSince) + $0 }
     }
 
-    /// All in a band have the same time to live, so that its oldest expires first.
-    func nextExpiry(_ state: borrowing State) -> MonotonicTime? {
-        var next: MonotonicTime?
+    /// All in a band but those with one of their own have the same time to live, so that the oldest expires first.
+    func nextExpiry(_ state: inout State) -> MonotonicTime? {
+        var next = state.ownExpiries.first()?.at
         for index in state.bands.indices {
-            guard let first = state.bands[index].arrivals.first, let expiry = expiry(of: first, state) else { continue }
+            guard let first = state.bands[index].common.first, let expiry = expiry(of: first, state) else { continue }
             next = min(next ?? expiry, expiry)
         }
         return next
@@ -183,9 +188,12 @@ extension AdmissionController {
 
     func endExpired(_ state: inout State, at now: MonotonicTime, _ wakes: inout Wakes) {
         for band in state.bands {
-            while let first = band.arrivals.first, let expiry = expiry(of: first, state), expiry <= now {
-                remove(first, state.isPoolEmpty ? .noEndpoints : .expired, &state, &wakes)
+            while let first = band.common.first, let expiry = expiry(of: first, state), expiry <= now {
+                remove(first, state.isPoolEmpty ? .noEndpointsCame : .expired, &state, &wakes)
             }
+        }
+        while let (at, request) = state.ownExpiries.first(), at <= now {
+            remove(request, state.isPoolEmpty ? .noEndpointsCame : .expired, &state, &wakes)
         }
     }
 }

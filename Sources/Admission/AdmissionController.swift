@@ -18,6 +18,8 @@ package final class AdmissionController: PoolObserver {
         var bands: [Band] = []
         var requestCount = 0
         var byteCount = 0
+        /// When those end that have a time to live of their own.
+        var ownExpiries = ExpiryHeap()
         var nextNumber: UInt64 = 0
         /// Whether the pool had no endpoint when it was last looked at, and since when that or the opposite is so.
         var isPoolEmpty = false
@@ -99,7 +101,7 @@ package final class AdmissionController: PoolObserver {
     /// The rule without flow control. Nobody to go to is not the same as nobody with room: the scheduler says so.
     private func admitAtOnce(_ request: AdmissionRequest, _ candidates: @autoclosure () -> Candidates) -> Admission {
         guard request.isSheddable else { return .admitted(AdmissionGrant(nil, tokens: 0)) }
-        let candidates = candidates()
+        let candidates = candidates().preferred
         let now = clock()
         let detector = state.withLock { $0.settings.detector }
         guard !candidates.isEmpty, detector.saturation(of: candidates, at: now) >= 1 else {
@@ -218,7 +220,7 @@ package final class AdmissionController: PoolObserver {
 
     /// The alarm, under the lock, so that two threads do not set it in the wrong order.
     func setAlarm(_ state: inout State) {
-        let next = nextExpiry(state)
+        let next = nextExpiry(&state)
         if let next, let set = state.alarmAt, set <= next { return }
         guard next != nil || state.alarmAt != nil else { return }
         state.alarmAt = next

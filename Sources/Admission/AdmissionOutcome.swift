@@ -8,15 +8,18 @@ package enum AdmissionOutcome: Sendable, Hashable, CaseIterable {
     case shed
     /// Its band, or the whole queue, is full.
     case queueFull
-    /// The pool is empty and the queue full, or no endpoint came while it waited.
+    /// The pool is empty and the queue full.
     case noEndpoints
+    /// No endpoint came while it waited.
+    case noEndpointsCame
     /// It waited for too long.
     case expired
     /// Its client hung up while it waited.
     case cancelled
     /// It gave its place in a full queue to a request of a higher priority.
     case displaced
-    /// The picker is shutting down.
+    /// The picker is shutting down: it was not queued, or had to leave the queue.
+    case refusedByShutdown
     case shuttingDown
 
     /// The value of the metrics' label `outcome`, in the router's words as far as it has any.
@@ -25,6 +28,8 @@ package enum AdmissionOutcome: Sendable, Hashable, CaseIterable {
         case .dispatched: "Dispatched"
         case .shed, .queueFull: "RejectedCapacity"
         case .noEndpoints: "RejectedNoEndpoints"
+        case .noEndpointsCame: "EvictedNoEndpoints"
+        case .refusedByShutdown: "RejectedOther"
         case .expired: "EvictedTTL"
         case .cancelled: "EvictedContextCancelled"
         case .displaced: "EvictedPreempted"

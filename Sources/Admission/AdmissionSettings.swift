@@ -65,6 +65,8 @@ package struct AdmissionRequest: Sendable {
     package var receivedAt: MonotonicTime
     /// The time to the first token that its client wants, from when it was received.
     package var timeToFirstToken: Duration?
+    /// How long its client lets it wait, whatever the settings say.
+    package var timeToLive: Duration?
 
     package init(
         fairnessID: String = "default-flow",
@@ -72,7 +74,8 @@ package struct AdmissionRequest: Sendable {
         byteCount: Int = 0,
         tokens: Int = 0,
         receivedAt: MonotonicTime,
-        timeToFirstToken: Duration? = nil
+        timeToFirstToken: Duration? = nil,
+        timeToLive: Duration? = nil
     ) {
         self.fairnessID = fairnessID
         self.priority = priority
@@ -80,6 +83,7 @@ package struct AdmissionRequest: Sendable {
         self.tokens = min(max(0, tokens), 1 << 40)
         self.receivedAt = receivedAt
         self.timeToFirstToken = timeToFirstToken
+        self.timeToLive = timeToLive
     }
 
     package var isSheddable: Bool { priority < 0 }

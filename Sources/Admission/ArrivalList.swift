@@ -3,6 +3,8 @@
 /// Places of those that left stay empty until they are at an end of the list or half of it is empty, so that its length is bounded by what
 /// waits, and every operation takes a constant time on average.
 struct ArrivalList {
+    /// Where requests remember their places: one can be in two lists.
+    private let place: ReferenceWritableKeyPath<QueuedRequest, Int>
     private var places: [QueuedRequest?] = []
     private var head = 0
     /// The place number of `places[0]`.
@@ -16,17 +18,21 @@ struct ArrivalList {
     /// The one that came last.
     var last: QueuedRequest? { places.last ?? nil }
 
+    init(_ place: ReferenceWritableKeyPath<QueuedRequest, Int> = \.arrivalPlace) {
+        self.place = place
+    }
+
     mutating func append(_ request: QueuedRequest) {
-        request.arrivalPlace = base + places.count
+        request[keyPath: place] = base + places.count
         places.append(request)
         count += 1
     }
 
     mutating func remove(_ request: QueuedRequest) {
-        let place = request.arrivalPlace - base
-        guard places.indices.contains(place), places[place] === request else { return }
-        places[place] = nil
-        request.arrivalPlace = -1
+        let index = request[keyPath: place] - base
+        guard places.indices.contains(index), places[index] === request else { return }
+        places[index] = nil
+        request[keyPath: place] = -1
         count -= 1
         if count == 0 {
             base += places.count

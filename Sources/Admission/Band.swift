@@ -4,6 +4,8 @@ final class Band {
     let settings: BandSettings
     private(set) var byteCount = 0
     private(set) var arrivals = ArrivalList()
+    /// Those of them that wait as long as the settings say, so that the first of them ends first.
+    private(set) var common = ArrivalList(\.commonPlace)
     private var line: any WaitingLine
 
     init(priority: Int, settings: BandSettings) {
@@ -18,6 +20,7 @@ final class Band {
     func append(_ request: QueuedRequest) {
         byteCount += request.request.byteCount
         arrivals.append(request)
+        if request.request.timeToLive == nil { common.append(request) }
         line.append(request)
     }
 
@@ -25,12 +28,14 @@ final class Band {
         guard let request = line.popNext() else { return nil }
         byteCount -= request.request.byteCount
         arrivals.remove(request)
+        common.remove(request)
         return request
     }
 
     func remove(_ request: QueuedRequest) {
         byteCount -= request.request.byteCount
         arrivals.remove(request)
+        common.remove(request)
         line.remove(request)
     }
 }

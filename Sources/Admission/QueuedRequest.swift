@@ -13,6 +13,7 @@ package final class QueuedRequest: @unchecked Sendable {
     var key: UInt64 = 0
     var heapPlace = -1
     var arrivalPlace = -1
+    var commonPlace = -1
     /// Set once, when the wait is over.
     var outcome: AdmissionOutcome?
     var continuation: UnsafeContinuation<AdmissionOutcome, Never>?

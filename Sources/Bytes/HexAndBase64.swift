@@ -57,6 +57,30 @@ package enum Base64 {
         return bits < 6 ? bytes : nil
     }
 
+    /// The first bytes that a text in `bytes` stands for, at most `limit`; up to the first character that is none of Base64. Backslashes are
+    /// passed over, since JSON may have one before a slash.
+    package static func decodeStart(_ bytes: RawSpan, _ range: Range<Int>, limit: Int) -> [UInt8] {
+        var decoded: [UInt8] = []
+        decoded.reserveCapacity(min(limit, range.count))
+        var group: UInt32 = 0
+        var bits = 0
+        for offset in range where bytes[offset] != UInt8(ascii: "\\") {
+            guard decoded.count < limit, let value = value(of: bytes[offset]) else { break }
+            group = group << 6 | value
+            bits += 6
+            if bits >= 8 {
+                bits -= 8
+                decoded.append(UInt8(truncatingIfNeeded: group >> UInt32(bits)))
+            }
+        }
+        return decoded
+    }
+
+    /// Whether a character is one of the alphabets'.
+    package static func isDigit(_ character: UInt8) -> Bool {
+        value(of: character) != nil
+    }
+
     private static func value(of character: UInt8) -> UInt32? {
         switch character {
         case 0x41...0x5A: UInt32(character - 0x41)

@@ -79,6 +79,10 @@ size_t apus_reply_pack(const apus_reply *reply, uint8_t *out) {
     Envoy__Service__ExtProc__V3__BodyResponse body_reply = ENVOY__SERVICE__EXT_PROC__V3__BODY_RESPONSE__INIT;
     Envoy__Service__ExtProc__V3__TrailersResponse trailers = ENVOY__SERVICE__EXT_PROC__V3__TRAILERS_RESPONSE__INIT;
     Envoy__Service__ExtProc__V3__ImmediateResponse immediate = ENVOY__SERVICE__EXT_PROC__V3__IMMEDIATE_RESPONSE__INIT;
+    Envoy__Service__ExtProc__V3__StreamedImmediateResponse streamed =
+        ENVOY__SERVICE__EXT_PROC__V3__STREAMED_IMMEDIATE_RESPONSE__INIT;
+    Envoy__Service__ExtProc__V3__HttpHeaders response_headers = ENVOY__SERVICE__EXT_PROC__V3__HTTP_HEADERS__INIT;
+    Envoy__Config__Core__V3__HeaderMap map = ENVOY__CONFIG__CORE__V3__HEADER_MAP__INIT;
     Envoy__Type__V3__HttpStatus status = ENVOY__TYPE__V3__HTTP_STATUS__INIT;
 
     size_t set = reply->set_header_count;
@@ -86,16 +90,18 @@ size_t apus_reply_pack(const apus_reply *reply, uint8_t *out) {
     HeaderOption option_stack[headers_on_stack], *options = option_stack;
     Header header_stack[headers_on_stack], *values = header_stack;
     HeaderOption *pointer_stack[headers_on_stack], **pointers = pointer_stack;
+    Header *value_pointer_stack[headers_on_stack], **value_pointers = value_pointer_stack;
     ProtobufCBinaryData removed_stack[headers_on_stack], *names = removed_stack;
     void *heap = NULL;
     if (set > headers_on_stack || removed > headers_on_stack) {
-        size_t each = sizeof *options + sizeof *values + sizeof *pointers;
+        size_t each = sizeof *options + sizeof *values + sizeof *pointers + sizeof *value_pointers;
         heap = malloc(set * each + removed * sizeof *names);
         if (!heap) return 0;
         options = heap;
         values = (Header *)(options + set);
         names = (ProtobufCBinaryData *)(values + set);
         pointers = (HeaderOption **)(names + removed);
+        value_pointers = (Header **)(pointers + set);
     }
     for (size_t i = 0; i < set; i++) {
         apus_header_range at = reply->set_headers[i];
@@ -106,6 +112,7 @@ size_t apus_reply_pack(const apus_reply *reply, uint8_t *out) {
         options[i].header = &values[i];
         // No append_action: Envoy then overwrites, and the reference's replies look the same.
         pointers[i] = &options[i];
+        value_pointers[i] = &values[i];
     }
     mutation.n_set_headers = set;
     mutation.set_headers = pointers;
@@ -172,6 +179,27 @@ size_t apus_reply_pack(const apus_reply *reply, uint8_t *out) {
         immediate.body = range(reply->body, 0, 0);
         immediate.body.len = reply->body_count;
         message.immediate_response = &immediate;
+        break;
+    case ENVOY__SERVICE__EXT_PROC__V3__PROCESSING_RESPONSE__RESPONSE_STREAMED_IMMEDIATE_RESPONSE:
+        map.n_headers = set;
+        map.headers = value_pointers;
+        streamed.response_case = reply->streamed_piece;
+        if (reply->streamed_piece ==
+            ENVOY__SERVICE__EXT_PROC__V3__STREAMED_IMMEDIATE_RESPONSE__RESPONSE_HEADERS_RESPONSE) {
+            response_headers.headers = &map;
+            response_headers.end_of_stream = reply->end_of_stream;
+            streamed.headers_response = &response_headers;
+        } else if (
+            reply->streamed_piece ==
+            ENVOY__SERVICE__EXT_PROC__V3__STREAMED_IMMEDIATE_RESPONSE__RESPONSE_BODY_RESPONSE) {
+            chunk.body = range(reply->body, 0, 0);
+            chunk.body.len = reply->body_count;
+            chunk.end_of_stream = reply->end_of_stream;
+            streamed.body_response = &chunk;
+        } else {
+            streamed.trailers_response = &map;
+        }
+        message.streamed_immediate_response = &streamed;
         break;
     default:
         break;

@@ -132,6 +132,11 @@ package struct EndpointPickerConfiguration: Sendable {
     package var responseProcessing = ResponseProcessing.full
     /// Nil when the file does not speak of it.
     package var dataLayer: DataLayer?
+    package var objectives: [InferenceObjective] = []
+    /// The first has precedence.
+    package var modelRewrites: [InferenceModelRewrite] = []
+    /// Who runs the encode and prefill steps of a request; read where the setup is assembled. Nil when the file does not speak of it.
+    package var orchestration: YAMLNode?
 
     package init(file: String) {
         self.file = file

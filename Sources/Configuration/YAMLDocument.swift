@@ -15,6 +15,8 @@ package enum YAMLDocument {
             diagnostics.error("larger than \(sizeLimit) bytes", at: .start)
             return nil
         }
+        // As Go's reader does.
+        let text = text.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(text.dropFirst(3)) : text
         // libyaml compares each %TAG with all before it, which takes minutes for a file full of them.
         if let line = lineOfDirective(in: text) {
             diagnostics.error("directives (%) are not supported", at: SourcePosition(line: line, column: 1))

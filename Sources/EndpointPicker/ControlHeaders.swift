@@ -19,14 +19,25 @@ enum ControlHeaders {
     static let dataParallel = "x-data-parallel-host-port"
     /// On responses, for conformance tests: which endpoint served.
     static let servedEndpoint = "x-conformance-test-served-endpoint"
+    /// On responses: how many prefill attempts Apus made for the request.
+    static let attempts = "x-apus-attempts"
+    /// Envoy's own: how often its router may send the request again.
+    static let maxRetries = "x-envoy-max-retries"
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
+    private static let servedName = "x-gateway-destination-endpoint-served"
+
     /// Names that only a picker may set: a client's are taken off the request. The destination itself is overwritten instead.
-    private static let reserved: Set<String> = [
+    static let reserved: Set<String> = [
         "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports", "x-data-parallel-host-port",
         "x-kv-cache-source-host-port", "epp-profile",
     ]
+
+    /// Names, in lower case, that do not go along with sub-requests: a picker's own.
+    static let notForwarded: Set<String> = reserved.union([
+        destination, scores, servedName, "x-gateway-destination-endpoint-subset", attempts,
+    ])
 
     /// The names, as the client sent them, of headers that must not reach the model server beside a decision; each once. The destination is
     /// not among them: the decision overwrites it.
@@ -62,6 +73,11 @@ extension HeaderList {
     /// The model that the gateway wants asked instead of the one the client named.
     var modelRewrite: String? {
         (self["x-llm-d-model-name-rewrite"] ?? self["x-gateway-model-name-rewrite"]).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// What names the priority of the request.
+    var objective: String? {
+        self["x-llm-d-inference-objective"] ?? self["x-gateway-inference-objective"]
     }
 
     /// Whose turn it is when requests wait.

@@ -1,5 +1,6 @@
 package import Admission
 package import Bytes
+internal import Configuration
 internal import ExtProc
 internal import Inference
 package import Pool
@@ -10,17 +11,10 @@ package import Telemetry
 package struct DirectorAdmission: Sendable {
     package var controller: AdmissionController
     package var metrics: FlowControlMetrics?
-    /// The priority of the objective that a request names; of one that names none, or an unknown one, 0.
-    package var priority: @Sendable (_ objective: String) -> Int
 
-    package init(
-        controller: AdmissionController,
-        metrics: FlowControlMetrics? = nil,
-        priority: @escaping @Sendable (_ objective: String) -> Int = { _ in 0 }
-    ) {
+    package init(controller: AdmissionController, metrics: FlowControlMetrics? = nil) {
         self.controller = controller
         self.metrics = metrics
-        self.priority = priority
     }
 
     /// Admission for a pool, measured in `telemetry`.
@@ -32,8 +26,7 @@ package struct DirectorAdmission: Sendable {
         poolName: String,
         telemetry: Telemetry,
         alarm: any AdmissionAlarm = TaskAlarm(),
-        clock: @escaping @Sendable () -> MonotonicTime = { .now() },
-        priority: @escaping @Sendable (_ objective: String) -> Int = { _ in 0 }
+        clock: @escaping @Sendable () -> MonotonicTime = { .now() }
     ) {
         let registry = telemetry.metrics.registry
         let metrics = FlowControlMetrics(registry, pool: poolName)
@@ -44,7 +37,7 @@ package struct DirectorAdmission: Sendable {
             guard let controller, controller.isQueueing else { return nil }
             return controller.saturation
         }
-        self.init(controller: controller, metrics: metrics, priority: priority)
+        self.init(controller: controller, metrics: metrics)
     }
 }
 
@@ -59,10 +52,7 @@ extension Director {
         record: RequestRecord,
         clientGone: @escaping @Sendable () async -> Bool
     ) async throws -> AdmissionGrant? {
-        describe(inquiry, in: record)
-        try checkMembers(of: inquiry)
         guard let admission, !record.isHeadersOnly else { return nil }
-        record.priority = inquiry.headers.objective.map(admission.priority) ?? 0
         let controller = admission.controller
         let metrics = controller.isQueueing ? admission.metrics : nil
         let startedAt = MonotonicTime.now()
@@ -70,9 +60,10 @@ extension Director {
             fairnessID: record.fairnessID,
             priority: record.priority,
             byteCount: inquiry.bodyByteCount,
-            tokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
+            tokens: inquiry.promptTokens,
             receivedAt: MonotonicTime(nanoseconds: record.receivedAt),
-            timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil
+            timeToFirstToken: controller.isQueueing ? inquiry.headers.timeToFirstToken : nil,
+            timeToLive: controller.isQueueing ? inquiry.headers.timeToLive : nil
         )
         let answer = controller.admit(request) { pool.candidates(in: inquiry.subset, at: startedAt) }
         let enteredAt = MonotonicTime.now()
@@ -123,9 +114,13 @@ extension Director {
 }
 
 extension HeaderList {
-    /// What names the priority of the request.
-    fileprivate var objective: String? {
-        self["x-llm-d-inference-objective"] ?? self["x-gateway-inference-objective"]
+    /// How long the client lets its request wait in the queue, as Go writes durations; nil when it says nothing, or nothing of use.
+    fileprivate var timeToLive: Duration? {
+        guard let text = self["x-llm-d-inference-ttl"],
+            let time = ScalarReading.duration(String(ASCII.trimmed(text[...]))), time > .zero,
+            time <= .seconds(100 * 86_400)
+        else { return nil }
+        return time
     }
 
     /// The time to the first token that the client wants; nil when it says none, or nothing of use.
@@ -163,9 +158,9 @@ extension PickerError {
             error(.serviceUnavailable, "request timed out in queue: its time to live is over", "rejected-ttl-expired")
         case .cancelled:
             error(.serviceUnavailable, "client disconnected: it hung up in queue", "rejected-context-cancelled")
-        case .shuttingDown:
+        case .shuttingDown, .refusedByShutdown:
             error(.serviceUnavailable, "the endpoint picker is shutting down", "rejected-shutting-down")
-        case .noEndpoints, .dispatched:
+        case .noEndpoints, .noEndpointsCame, .dispatched:
             .noEndpoints
         }
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Inference
 internal import Pool
 internal import Scheduling
@@ -39,18 +40,28 @@ extension Director {
     }
 
     /// Clients may not set what the endpoints of one request tell each other.
-    static func checkMembers(_ request: InferenceRequest, _ traits: ProfileHandlerTraits) throws(PickerError) {
-        guard traits.disaggregates, let own = request.members.present.first(where: \.name.isPickersOwn) else { return }
-        throw PickerError(.badRequest, "member \"\(own.name.text)\" may not be sent by clients", fault: .client)
+    static func checkMembers(
+        _ request: InferenceRequest,
+        in body: borrowing ByteBuffer,
+        _ traits: ProfileHandlerTraits
+    ) throws(PickerError) {
+        guard traits.disaggregates, let name = request.pickersOwnMember(in: body) else { return }
+        throw PickerError(.badRequest, "member \"\(name)\" may not be sent by clients", fault: .client)
     }
 }
 
 extension SchedulingResult {
     /// `ip:port` of where the request goes, several with commas, the best first.
-    var destination: String {
+    var destination: String { destinations.map(\.hostPort).joined(separator: ",") }
+
+    var destinations: [Destination] {
         primary.endpoints.map { endpoint in
-            primaryPort.map { Endpoint.hostPort(address: endpoint.address, port: $0) } ?? endpoint.hostPort
-        }.joined(separator: ",")
+            Destination(
+                hostPort: primaryPort.map { Endpoint.hostPort(address: endpoint.address, port: $0) }
+                    ?? endpoint.hostPort,
+                endpoint: endpoint.hostPort
+            )
+        }
     }
 
     /// The headers that tell the destination of the request's other endpoints.
@@ -81,6 +92,13 @@ extension PickerError {
     }
 }
 
+/// Where a request is sent, and the endpoint that it reaches there: another port, where a listener passes requests on to its ranks.
+struct Destination: Sendable {
+    let hostPort: String
+    /// `ip:port`
+    let endpoint: String
+}
+
 /// The load that a decision puts on endpoints.
 struct Reservations: ~Copyable {
     /// Where the request goes.
@@ -92,6 +110,6 @@ struct Reservations: ~Copyable {
 
 /// The load on the endpoints that work on a request before its destination does. Dropped when the answer begins: their work is done then.
 final class StageReservations {
-    fileprivate(set) var prefill: Reservation?
+    var prefill: Reservation?
     fileprivate(set) var encode: Reservation?
 }

@@ -4,6 +4,7 @@ internal import ExtProc
 package import Inference
 package import Pool
 package import Scheduling
+internal import SubRequests
 internal import Synchronization
 package import Telemetry
 
@@ -13,8 +14,12 @@ package final class Director: Sendable {
     package let telemetry: Telemetry
     /// Nil lets everything in.
     package let admission: DirectorAdmission?
+    /// Nil where prompts are only estimated.
+    let renderer: TokenRenderer?
     /// What the configuration decides; a reload replaces it as a whole.
     private let policy: Lock<Policy>
+    private let objectives = Lock(ObjectiveTable())
+    private let modelRewrites = Lock(ModelRewriteTable())
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
     private let herding = HerdingIndex()
@@ -22,7 +27,7 @@ package final class Director: Sendable {
     let decisions = Atomic<UInt64>(0)
 
     /// How often a decision is made again because another request took the picked endpoint meanwhile. After that it stands as it is.
-    private static let rescheduleLimit = 8
+    static let rescheduleLimit = 8
 
     package init(
         pool: Pool,
@@ -30,20 +35,37 @@ package final class Director: Sendable {
         telemetry: Telemetry,
         settings: DirectorSettings = .defaults,
         admission: DirectorAdmission? = nil,
+        orchestration: DirectorOrchestration? = nil,
+        renderer: TokenRenderer? = nil,
         seed: UInt64
     ) {
         self.pool = pool
         self.telemetry = telemetry
         self.admission = admission
-        policy = Lock(Policy(scheduler: scheduler, settings: settings))
+        self.renderer = renderer
+        policy = Lock(Policy(scheduler: scheduler, settings: settings, orchestration: orchestration))
         self.seed = seed
     }
 
     /// Decides by another configuration from the next request on. Requests under way end by the one they began with.
-    package func reconfigure(scheduler: Scheduler, settings: DirectorSettings) {
-        let policy = Policy(scheduler: scheduler, settings: settings)
+    package func reconfigure(
+        scheduler: Scheduler,
+        settings: DirectorSettings,
+        orchestration: DirectorOrchestration? = nil
+    ) {
+        let policy = Policy(scheduler: scheduler, settings: settings, orchestration: orchestration)
         scheduler.policies.takeOver(from: self.policy.withLock { $0 }.scheduler.policies)
         self.policy.withLock { $0 = policy }
+    }
+
+    /// Gives requests the priorities of other objectives from the next request on.
+    package func use(_ objectives: ObjectiveTable) {
+        self.objectives.withLock { $0 = objectives }
+    }
+
+    /// Rewrites models by other rules from the next request on.
+    package func use(_ modelRewrites: ModelRewriteTable) {
+        self.modelRewrites.withLock { $0 = modelRewrites }
     }
 
     var settings: DirectorSettings { policy.withLock { $0 }.settings }
@@ -77,21 +99,22 @@ package final class Director: Sendable {
 
     /// Picks an endpoint and reserves the request's load on it.
     ///
-    /// The record is filled in with what was decided. When nobody can serve the request, it is reported and the error thrown.
+    /// The record is one that `describe` has filled in; what was decided is added to it. When nobody can serve the request, it is reported and the error thrown.
     func decide(
         _ inquiry: Inquiry,
         body: borrowing ByteBuffer,
         record: RequestRecord,
         generator: inout SeededGenerator
     ) throws(PickerError) -> Decision {
-        describe(inquiry, in: record)
         let policy = policy.withLock { $0 }
         let scheduler = policy.scheduler
         let startedAt = MonotonicTime.now()
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
         // Again: the configuration may be another one since the request was let in.
-        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference {
+            try Self.checkMembers(inference, in: body, scheduler.handler.traits)
+        }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
@@ -103,7 +126,7 @@ package final class Director: Sendable {
         while true {
             let result: SchedulingResult
             do {
-                result = try scheduler.schedule(scheduling, candidates, using: &generator)
+                result = try schedule(scheduling, candidates, policy, using: &generator)
             } catch {
                 record.decidedAt = MonotonicTime.now().nanoseconds
                 telemetry.decisionFailed(record)
@@ -124,12 +147,16 @@ package final class Director: Sendable {
             scheduler.record(scheduling, result)
             if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
-            note(result, in: record, startedAt: startedAt, decidedAt: decidedAt, cache: scheduler.prefixCache)
+            note(result, scheduling, in: record, startedAt: startedAt, decidedAt: decidedAt, scheduler.prefixCache)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
                 telemetry.disaggregated(
                     model: record.targetModel,
                     encode: result.encode != nil,
-                    prefill: result.prefill != nil
+                    prefill: result.prefill != nil,
+                    plugin: PluginLabels(
+                        name: scheduler.handlerPlugin.name,
+                        type: scheduler.handlerPlugin.type
+                    )
                 )
             }
             var decision = Decision(
@@ -142,22 +169,49 @@ package final class Director: Sendable {
             decision.clientHeaders = scheduler.handler.traits.profileHeader.map { [$0] } ?? []
             decision.responseHeaders = policies.responseHeaders(result)
             decision.reportsServedEndpoint = policies.reportsServedEndpoint
+            decision.destinations = result.destinations
             decision.tokensEndWithFirstByte = !policies.inFlightLoad.addEstimatedOutputTokens
+            if let orchestration = policy.orchestration {
+                decision.legs = LegPlan(
+                    orchestration: orchestration,
+                    picker: RequestStagePicker(
+                        self,
+                        scheduler,
+                        scheduling,
+                        subset: inquiry.subset,
+                        record: record,
+                        generator: generator
+                    ),
+                    wantsPrefill: result.prefill != nil,
+                    wantsEncode: result.encode != nil
+                )
+            }
             return decision
         }
     }
 
     /// Refuses a request that says what only a picker may say.
-    func checkMembers(of inquiry: Inquiry) throws(PickerError) {
+    func checkMembers(of inquiry: Inquiry, in body: borrowing ByteBuffer) throws(PickerError) {
         guard let inference = inquiry.request?.inference else { return }
-        try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
+        try Self.checkMembers(inference, in: body, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
-    func describe(_ inquiry: Inquiry, in record: RequestRecord) {
+    /// Fills in what a request asks for and how urgent it is. Once per request, since what model it gets may be a matter of chance.
+    func describe(_ inquiry: Inquiry, in record: RequestRecord, using generator: inout SeededGenerator) {
         let request = inquiry.request
         record.model = request?.model ?? ""
-        record.targetModel = request?.namesModel == true ? inquiry.headers.modelRewrite ?? record.model : record.model
+        record.targetModel = record.model
         record.isStreaming = request?.inference?.stream ?? false
+        if let objective = inquiry.headers.objective {
+            record.priority = objectives.withLock { $0 }.priority(of: objective)
+        }
+        guard request?.namesModel == true else { return }
+        if let decision = modelRewrites.withLock({ $0 }).decision(for: record.model, using: &generator) {
+            record.targetModel = decision.target
+            telemetry.rewritten(by: decision.rewrite, model: record.model, target: decision.target)
+        } else if let wanted = inquiry.headers.modelRewrite {
+            record.targetModel = wanted
+        }
     }
 
     private func schedulingRequest(
@@ -171,26 +225,29 @@ package final class Director: Sendable {
         var scheduling = SchedulingRequest(
             model: record.model,
             targetModel: record.targetModel,
-            estimatedTokens: inquiry.request?.inference?.estimatedPromptTokens ?? inquiry.bodyByteCount / 4,
+            estimatedTokens: inquiry.promptTokens,
             header: { headers.value(named: $0) }
         )
         scheduling.now = MonotonicTime(nanoseconds: record.bodyCompleteAt)
         scheduling.clock = pluginClock()
         scheduling.carriesPrompt = !record.isHeadersOnly
         scheduling.maxOutputTokens = inquiry.request?.inference?.maxTokens
-        if let inference = inquiry.request?.inference, scheduler.handler.traits.countsMultimodalParts {
-            scheduling.multimodalParts = MultimodalParts.count(of: inference, in: body)
-        }
+        scheduling.multimodalParts = inquiry.parts.count
         if let inference = inquiry.request?.inference, let cache = scheduler.prefixCache {
             let blockTokens = cache.settings.blockTokens(in: snapshot)
             let hashes = PrefixBlocks.hashes(
                 of: inference,
                 in: body,
                 model: record.targetModel,
-                blockBytes: blockTokens * PrefixCacheSettings.bytesPerToken,
+                blockTokens: blockTokens,
+                bytesPerToken: PrefixCacheSettings.bytesPerToken,
                 maxBlocks: cache.settings.maximumBlocks(blockTokens: blockTokens)
             )
-            scheduling.prefix = PromptBlocks(hashes: hashes, blockTokens: blockTokens)
+            scheduling.prefix = PromptBlocks(
+                hashes: hashes,
+                blockTokens: blockTokens,
+                exactTokens: inquiry.tokens?.perBlock(ofBytes: blockTokens * PrefixCacheSettings.bytesPerToken)
+            )
         }
         return scheduling
     }
@@ -199,10 +256,11 @@ package final class Director: Sendable {
 
     private func note(
         _ result: SchedulingResult,
+        _ request: SchedulingRequest,
         in record: RequestRecord,
         startedAt: MonotonicTime,
         decidedAt: MonotonicTime,
-        cache: ApproximatePrefixCache?
+        _ cache: ApproximatePrefixCache?
     ) {
         notePluginTimes(of: result)
         let endpoint = result.endpoint
@@ -218,7 +276,7 @@ package final class Director: Sendable {
         if let cache {
             let predicted = result.predictedBlocks
             let blockTokens = cache.settings.blockTokens(in: result.primary.candidates.snapshot)
-            record.predictedCachedTokens = predicted.matched * blockTokens
+            record.predictedCachedTokens = request.tokens(ofBlocks: predicted.matched, blockTokens)
             telemetry.prefixPredicted(
                 matched: predicted.matched,
                 total: predicted.total,
@@ -234,7 +292,7 @@ package final class Director: Sendable {
 }
 
 extension ProfileResult {
-    fileprivate var decision: ProfileDecision {
+    var decision: ProfileDecision {
         let candidates = candidates
         return ProfileDecision(
             name: profile.name,
@@ -249,13 +307,16 @@ extension ProfileResult {
 }
 
 /// One object, so that a decision takes one reference of it and not one per scorer.
-private final class Policy: Sendable {
+final class Policy: Sendable {
     let scheduler: Scheduler
     let settings: DirectorSettings
+    /// Nil where sidecars send the sub-requests.
+    let orchestration: DirectorOrchestration?
 
-    init(scheduler: Scheduler, settings: DirectorSettings) {
+    init(scheduler: Scheduler, settings: DirectorSettings, orchestration: DirectorOrchestration?) {
         self.scheduler = scheduler
         self.settings = settings
+        self.orchestration = orchestration
     }
 }
 
@@ -270,6 +331,11 @@ package struct DirectorSettings: Sendable {
 
     /// How much of the responses is looked at.
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
+
+    /// The server that says how many tokens a prompt has; nil where that is estimated.
+    package var rendering: TokenRendering?
+    /// The tokens that images and the like are taken to have.
+    package var media = MediaEstimate()
 
     package init(parsers: ParserSelection = .default, honorsSubset: Bool, emitsScores: Bool) {
         self.parsers = parsers
@@ -287,6 +353,21 @@ struct Inquiry {
     let request: PickedRequest?
     let subset: SubsetHint?
     let bodyByteCount: Int
+    /// Images and the like in the prompt.
+    var parts = MultimodalParts()
+    /// Nil where the number of the prompt's bytes is all that is known.
+    var tokens: PromptTokens?
+
+    /// The prompt's tokens, as far as they can be told.
+    var promptTokens: Int {
+        tokens?.count ?? request?.inference?.estimatedPromptTokens ?? bodyByteCount / 4
+    }
+}
+
+/// What a server is asked of a prompt.
+struct TokenRequest: Sendable {
+    let renderer: TokenRenderer
+    let request: HTTPRequest
 }
 
 /// A request as far as it could be read.
@@ -298,6 +379,17 @@ struct PickedRequest {
 
     /// Whether there is a name of a model that can be replaced.
     var namesModel: Bool { !modelRange.isEmpty }
+}
+
+/// What Envoy is told of a decision.
+struct Forwarding {
+    /// `ip:port`, several with commas, the best first.
+    var destination: String
+    var scores: String?
+    /// What the destination is told of the request's other endpoints.
+    var headers: [(name: String, value: String)]
+    /// Control headers that clients may send, in lower case.
+    var clientHeaders: [String]
 }
 
 /// Where a request goes, and the load that it was given there.
@@ -315,8 +407,12 @@ struct Decision: ~Copyable {
     var responseHeaders: [(name: String, value: String)] = []
     /// Whether the response says which endpoint served it.
     var reportsServedEndpoint = false
+    /// What the gateway was told, the best first, and which endpoint each is.
+    var destinations: [Destination] = []
     /// Whether the request's tokens count only until the answer begins.
     var tokensEndWithFirstByte = false
+    /// The sub-requests that Apus makes before the request goes; nil where a sidecar makes them.
+    var legs: LegPlan?
     private let reservations: Reservations
 
     init(destination: String, scores: String?, prompt: PlacedPrompt?, reservations: consuming Reservations) {
@@ -324,6 +420,11 @@ struct Decision: ~Copyable {
         self.scores = scores
         self.prompt = prompt
         self.reservations = reservations
+    }
+
+    /// What Envoy is told.
+    var forwarding: Forwarding {
+        Forwarding(destination: destination, scores: scores, headers: headers, clientHeaders: clientHeaders)
     }
 
     /// The load on the endpoints that work before the destination does.

@@ -45,52 +45,68 @@ extension Exchange {
         record.bodyCompleteAt = MonotonicTime.now().nanoseconds
         record.requestBytes = body.count
         let request = try readRequest(form)
-        let inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        if record.requestID.isEmpty {
+            record.requestID = RequestID.make(&generator)
+            hasOwnRequestID = true
+        }
+        var inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
+        director.describe(inquiry, in: record, using: &generator)
+        try director.checkMembers(of: inquiry, in: body)
+        let rendering = director.rendering(for: &inquiry, settings, model: record.targetModel, body: body)
+        await director.countTokens(of: &inquiry, settings, in: record, rendering)
         let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }
-        let decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
+        var decision = try director.decide(inquiry, body: body, record: record, generator: &generator)
         // From here on the reservation counts.
         grant?.release()
 
-        var mutation = HeaderMutation()
-        mutation.set(ControlHeaders.destination, decision.destination)
-        for header in decision.headers { mutation.set(header.name, header.value) }
-        if record.requestID.isEmpty {
-            record.requestID = RequestID.make(&generator)
-            mutation.set(ControlHeaders.requestID, record.requestID)
-        }
-        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
         var edits = BodyEdits()
         if let request, record.targetModel != request.model {
             edits.replaceValue(in: request.modelRange, with: JSONValue.quoted(record.targetModel))
-            restorer = ModelNameRestorer(from: record.targetModel, to: request.model)
+            editors.append(ModelNameRestorer(from: record.targetModel, to: request.model))
+        }
+        prompt = decision.prompt
+        stages = decision.stages
+        answer = ResponsePolicies(
+            headers: decision.responseHeaders,
+            reportsServedEndpoint: decision.reportsServedEndpoint,
+            tokensEndWithFirstByte: decision.tokensEndWithFirstByte,
+            destinations: decision.destinations
+        )
+        let forwarding = decision.forwarding
+        let legs = decision.legs.take()
+        reservation = decision.takeReservation()
+        director.telemetry.decided(record)
+        if let legs, let plan = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
+            return try await orchestrate(legs, as: plan, form, request?.inference, edits, forwarding)
         }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
+        try await tell(form, forwarding, isEdited: isEdited)
+    }
+
+    /// Tells Envoy where the request goes, with `body` as the endpoint shall get it.
+    func tell(_ form: Conversation.DecisionForm, _ forwarding: Forwarding, isEdited: Bool) async throws {
+        var mutation = HeaderMutation()
+        mutation.set(ControlHeaders.destination, forwarding.destination)
+        for header in forwarding.headers { mutation.set(header.name, header.value) }
+        if hasOwnRequestID { mutation.set(ControlHeaders.requestID, record.requestID) }
+        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
         if isEdited, body.count != record.requestBytes, form != .bufferedBody(isPartial: true) {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
         }
         for name in ControlHeaders.forbidden(
             in: headers,
-            allowed: decision.clientHeaders + decision.headers.map(\.name)
+            allowed: forwarding.clientHeaders + forwarding.headers.map(\.name)
         ) { mutation.remove(name) }
 
         var metadata = DynamicMetadata(namespace: ControlHeaders.metadataNamespace)
-        metadata.set(ControlHeaders.destination, decision.destination)
-        if let scores = decision.scores { metadata.set(ControlHeaders.scores, scores) }
+        metadata.set(ControlHeaders.destination, forwarding.destination)
+        if let scores = forwarding.scores { metadata.set(ControlHeaders.scores, scores) }
 
-        prompt = decision.prompt
-        stages = decision.stages
-        answer = ResponsePolicies(
-            headers: decision.responseHeaders,
-            reportsServedEndpoint: decision.reportsServedEndpoint,
-            tokensEndWithFirstByte: decision.tokensEndWithFirstByte
-        )
-        reservation = decision.takeReservation()
-        callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call] in
-            call.interrupt()
+        callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call, alarms] in
+            alarms.raise(.calledBack, call)
         }
-        director.telemetry.decided(record)
         let plan = form.replies(
             headers: mutation,
             metadata: metadata,

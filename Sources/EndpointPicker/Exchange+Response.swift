@@ -2,6 +2,7 @@ internal import Bytes
 internal import Configuration
 internal import ExtProc
 internal import Inference
+internal import Orchestration
 internal import Pool
 internal import Telemetry
 
@@ -16,11 +17,16 @@ extension Exchange {
         if record.status != 0, !(200..<300).contains(record.status) { record.errorCode = "ModelServerError" }
         follow(frame)
         notice(response)
+        if let active = orchestrated {
+            if isFailedDecode(active) { return try await rescue(active) }
+            noteDecodeBegan(active)
+        }
         beginReading(response)
 
         var reply = Reply(.responseHeaders)
         reply.headers.set(ControlHeaders.seen, "true")
         addHeaders(to: &reply, frame)
+        if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }
         stages = nil
         if !isLast, let modes = modesWithoutBodies {
             reply.bodyModes = modes
@@ -35,10 +41,14 @@ extension Exchange {
     private func follow(_ frame: borrowing Frame) {
         defer { prompt = nil }
         let served = frame.metadataStrings(namespace: "envoy.lb", key: "x-gateway-destination-endpoint-served")?.first
-        guard let served, let current = reservation.take() else { return }
+        guard let served, served != answer.destinations.first?.hostPort, let current = reservation.take() else {
+            return
+        }
+        if orchestrated?.order?.prefill != nil { director.telemetry.orchestration(.spentTwice) }
+        let endpoint = answer.destinations.first { $0.hostPort == served }?.endpoint ?? served
         reservation =
-            current.endpoint.hostPort == served
-            ? current : director.move(current, to: served, prompt: prompt, record: record)
+            current.endpoint.hostPort == endpoint
+            ? current : director.move(current, to: endpoint, prompt: prompt, record: record)
     }
 
     private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
@@ -62,7 +72,7 @@ extension Exchange {
 
     // MARK: Reading
 
-    private func beginReading(_ response: HeaderList) {
+    func beginReading(_ response: HeaderList) {
         isEventStream = response.value(of: "content-type", contains: "text/event-stream")
         record.isStreaming = isEventStream || record.isStreaming
         // What was asked for as a stream goes on piece by piece, also when it is no stream of events.
@@ -78,12 +88,17 @@ extension Exchange {
                 settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
             usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
+        if let cachedTokens {
+            editors.append(
+                CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json)
+            )
+        }
     }
 
     /// How Envoy is asked to go on without the response's body; nil when it shall not be asked, or would not heed it.
     private var modesWithoutBodies: BodyModes? {
         let modes = conversation.modes
-        guard settings.responseProcessing == .headers, restorer == nil, !modes.request.isDuplex,
+        guard settings.responseProcessing == .headers, editors.isEmpty, !modes.request.isDuplex,
             !modes.response.isDuplex,
             modes.response != .none
         else { return nil }
@@ -94,17 +109,26 @@ extension Exchange {
         guard frame.bodyByteCount > 0 else { return }
         // A filter that does not allow the override goes on sending bodies.
         hasStoppedBodies = false
+        frame.withBody { read($0, at: now) }
+    }
+
+    /// Takes from a piece of the response's body what is told of it.
+    func read(_ piece: RawSpan, at now: MonotonicTime) {
+        guard piece.byteCount > 0 else { return }
         if record.firstByteAt == 0, answer.tokensEndWithFirstByte { reservation?.releaseTokens() }
         director.telemetry.responsePiece(
             record,
-            byteCount: frame.bodyByteCount,
+            byteCount: piece.byteCount,
             isEvent: record.isStreaming,
             at: now.nanoseconds
         )
-        frame.withBody { piece in
-            usage?.consume(piece)
-            tail?.keep(piece)
-        }
+        usage?.consume(piece)
+        tail?.keep(piece)
+    }
+
+    /// The piece as the client shall get it; nil when that is as it came.
+    func edited(_ piece: RawSpan, isLast: Bool) -> ByteBuffer? {
+        editors.process(piece, isLast: isLast)
     }
 
     // MARK: Answering
@@ -149,7 +173,7 @@ extension Exchange {
     /// Sends what was kept, and what the restoring of the model's name kept back.
     private func sendHeld(endsBody: Bool, endsStream: Bool, since arrivedAt: MonotonicTime) async throws {
         var outgoing = held.take()
-        if let restored = restorer?.process(outgoing.bytes, isLast: endsBody) { outgoing = restored }
+        if let restored = edited(outgoing.bytes, isLast: endsBody) { outgoing = restored }
         let form = Conversation.ResponseForm.chunks(isLast: endsStream)
         worked(since: arrivedAt)
         if endsStream { finish() }
@@ -165,7 +189,7 @@ extension Exchange {
         since arrivedAt: MonotonicTime
     ) async throws {
         let isWhole = conversation.modes.response == .buffered
-        let restored = frame.withBody { restorer?.process($0, isLast: isLast || isWhole) }
+        let restored = frame.withBody { edited($0, isLast: isLast || isWhole) }
         worked(since: arrivedAt)
         if isLast { finish() }
         if let restored {
@@ -178,12 +202,25 @@ extension Exchange {
     }
 
     /// Counts the time from a frame's arrival until its answer was ready.
-    private func worked(since arrivedAt: MonotonicTime) {
+    func worked(since arrivedAt: MonotonicTime) {
         record.responseProcessingTime += MonotonicTime.now().nanoseconds - arrivedAt.nanoseconds
     }
 
     /// The response has ended: its load is gone from the endpoint before its last byte is on its way.
     func finish() {
+        endReading()
+        reservation = nil
+        callBackPlace = nil
+        if let active = orchestrated {
+            reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
+            concludeLegs(isDecoded: record.status < 400)
+            active.letGo()
+        }
+        director.telemetry.finish(record, .complete)
+    }
+
+    /// Takes from the whole response what its end tells.
+    func endReading() {
         usage?.finish()
         if let usage = tail?.finish() ?? usage?.usage {
             record.usage = .init(
@@ -191,9 +228,8 @@ extension Exchange {
                 cachedTokens: usage.cachedTokens,
                 completionTokens: usage.completionTokens
             )
+            // The decode endpoint did not compute the prompt, so what it says of it is not asked for.
+            if let cachedTokens { record.usage.cachedTokens = cachedTokens }
         }
-        reservation = nil
-        callBackPlace = nil
-        director.telemetry.finish(record, .complete)
     }
 }

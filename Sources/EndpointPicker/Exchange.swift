@@ -24,6 +24,8 @@ final class Exchange {
     var subset: SubsetHint?
     var body = ByteBuffer()
     var generator: SeededGenerator
+    /// The client sent no request id, so it has one of Apus's.
+    var hasOwnRequestID = false
 
     // From the decision to the end of the response.
     var reservation: Reservation?
@@ -32,7 +34,14 @@ final class Exchange {
     var answer = ResponsePolicies()
     /// Held while the request may be called back for one of a higher priority: until its response begins.
     var callBackPlace: CallBackPlace?
-    var restorer: ModelNameRestorer?
+    /// What changes the response's body on its way.
+    var editors = ResponseEditors()
+    /// The sub-requests that Apus makes for the request; nil where it makes none.
+    var orchestrated: OrchestratedExchange?
+    /// Tokens of the prompt that the prefill endpoint had cached, for the response's usage.
+    var cachedTokens: Int?
+    /// Why `call` was interrupted.
+    let alarms = ExchangeAlarms()
 
     // The response.
     var isEventStream = false
@@ -45,6 +54,8 @@ final class Exchange {
     var held = ByteBuffer()
     /// The response grew over the limit of what is kept and is passed on piece by piece.
     var isPassing = false
+    /// Apus has answered by itself; whatever Envoy still shows is of no interest.
+    var isAnswered = false
 
     init(call: ServerCall, director: Director, limits: PickerLimits) {
         self.call = call
@@ -53,12 +64,14 @@ final class Exchange {
         settings = director.settings
         record = director.telemetry.begin()
         generator = director.nextGenerator()
+        record.isEmpty = true
     }
 
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
-            while let message = try await nextMessage() {
+            while !isAnswered, let message = try await nextMessage() {
+                record.isEmpty = false
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
@@ -72,40 +85,61 @@ final class Exchange {
             return .ok
         } catch let refusal as PickerError {
             return await refuse(refusal)
+        } catch let answer as ImmediateAnswer {
+            return await answerAtOnce(answer)
+        } catch let broken as RelayBroken {
+            concludeLegs(isDecoded: false)
+            director.telemetry.finish(record, .failed(broken.reason))
+            return RPCStatus(code: .aborted, message: "the decode's answer broke off: \(broken.reason)")
         } catch let error as RPCError {
             // Envoy resets the stream when it has no more to show, too.
             end()
             return error.status
         } catch {
+            concludeLegs(isDecoded: false)
             director.telemetry.finish(record, .failed("protocol"))
             return RPCStatus(code: .invalidArgument, message: "external processing: \(error)")
         }
     }
 
     private func nextMessage() async throws -> Message? {
-        do {
-            return try await call.receive()
-        } catch {
-            guard error.code == ServerCall.interrupted.code else { throw error }
+        while true {
+            do {
+                return try await call.receive()
+            } catch {
+                guard error.code == ServerCall.interrupted.code else { throw error }
+            }
+            let reasons = alarms.take()
+            // Called back, unless the response has begun meanwhile.
+            if reasons.contains(.calledBack), callBackPlace != nil {
+                reservation = nil
+                callBackPlace = nil
+                throw PickerError.calledBack
+            }
+            try await attend(to: reasons)
+            if isAnswered { return nil }
         }
-        // Called back, unless the response has begun meanwhile. That happens once.
-        guard callBackPlace != nil else { return try await call.receive() }
-        reservation = nil
-        callBackPlace = nil
-        throw PickerError.calledBack
     }
 
     /// The stream has ended: what that means depends on what was to come.
     private func end() {
+        if let active = orchestrated {
+            let isUnseen = conversation.progress == .unobserved
+            reportDecode(isUnseen ? "unobserved" : record.responseHeadersAt == 0 ? "cancelled" : "reset")
+            active.letGo()
+        }
         switch conversation.progress {
         case .complete:
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .complete)
         case .cutShort:
             // Where bodies were stopped, the stream's end is the response's.
+            concludeLegs(isDecoded: hasStoppedBodies)
             director.telemetry.finish(record, hasStoppedBodies ? .unobserved : .clientGone)
         case .unobserved:
             // Envoy may have left long before the response ends. The load stays until the endpoint itself tells what it is doing.
             if let reservation = reservation.take() { director.pool.linger(reservation, at: .now()) }
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .unobserved)
         }
     }
@@ -141,15 +175,23 @@ final class Exchange {
 
     /// Answers in Apus's own name and ends the exchange.
     private func refuse(_ refusal: PickerError) async -> RPCStatus {
-        record.status = refusal.code.status
         record.errorCode = refusal.code.name
-        var reply = Reply(.immediate(status: refusal.code.status))
-        if let reason = refusal.droppedReason { reply.headers.set(ControlHeaders.droppedReason, reason) }
-        if let seconds = refusal.retryAfter { reply.headers.set("retry-after", String(seconds)) }
-        let text = ByteBuffer(copying: refusal.body.utf8)
+        var answer = ImmediateAnswer(status: refusal.code.status, body: ByteBuffer(copying: refusal.body.utf8))
+        if let reason = refusal.droppedReason { answer.headers.append((ControlHeaders.droppedReason, reason)) }
+        if let seconds = refusal.retryAfter { answer.headers.append(("retry-after", String(seconds))) }
+        return await answerAtOnce(answer)
+    }
+
+    /// Sends a whole response and ends the exchange.
+    private func answerAtOnce(_ answer: ImmediateAnswer) async -> RPCStatus {
+        record.status = answer.status
+        concludeLegs(isDecoded: false)
+        var reply = Reply(.immediate(status: answer.status))
+        for header in answer.headers { reply.headers.set(header.name, header.value) }
+        if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }
         do {
-            try await send([PlannedReply(reply, body: 0..<text.count)]) { $0(text.bytes) }
-            director.telemetry.finish(record, .immediate(status: refusal.code.status))
+            try await send([PlannedReply(reply, body: 0..<answer.body.count)]) { $0(answer.body.bytes) }
+            director.telemetry.finish(record, .immediate(status: answer.status))
             return .ok
         } catch {
             director.telemetry.finish(record, .clientGone)
@@ -175,6 +217,53 @@ final class Exchange {
     }
 }
 
+/// A whole response that Envoy shall give at once, in place of whatever it waits for. Thrown, since it ends the exchange wherever it is.
+struct ImmediateAnswer: Error {
+    var status: Int
+    var headers: [(name: String, value: String)] = []
+    var body: SharedBytes
+
+    init(status: Int, headers: [(name: String, value: String)] = [], body: SharedBytes) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    init(status: Int, body: consuming ByteBuffer) {
+        self.init(status: status, body: SharedBytes(body))
+    }
+}
+
+/// The response that Apus was passing on broke off. The client's stream is reset: it must not look complete.
+struct RelayBroken: Error {
+    /// A short word, as `LegFailure.Code` has them.
+    let reason: String
+}
+
+/// Why an exchange's call was interrupted. Raised from any thread, taken by the exchange.
+final class ExchangeAlarms: Sendable {
+    struct Reasons: OptionSet, Sendable {
+        let rawValue: UInt8
+        /// A request of a higher priority needs the place.
+        static let calledBack = Reasons(rawValue: 1)
+        /// The prefill that runs beside the decode has ended.
+        static let companionEnded = Reasons(rawValue: 2)
+        /// It is time to see whether the decode is still alive.
+        static let watchdog = Reasons(rawValue: 4)
+    }
+
+    private let raised = Lock(Reasons())
+
+    func raise(_ reason: Reasons, _ call: ServerCall) {
+        raised.withLock { _ = $0.insert(reason) }
+        call.interrupt()
+    }
+
+    func take() -> Reasons {
+        raised.withLock { exchange(&$0, with: []) }
+    }
+}
+
 /// How much of one exchange Apus keeps in memory.
 package struct PickerLimits: Sendable {
     /// The longest request body, in bytes; a longer one is answered with 413.
@@ -195,4 +284,6 @@ struct ResponsePolicies {
     var headers: [(name: String, value: String)] = []
     var reportsServedEndpoint = false
     var tokensEndWithFirstByte = false
+    /// What the gateway was told, the best first.
+    var destinations: [Destination] = []
 }

@@ -12,7 +12,9 @@ package struct PickerError: Error, Equatable, Sendable {
         package static let payloadTooLarge = Code(name: "PayloadTooLarge", status: 413)
         package static let resourceExhausted = Code(name: "ResourceExhausted", status: 429)
         package static let `internal` = Code(name: "Internal", status: 500)
+        package static let badGateway = Code(name: "BadGateway", status: 502)
         package static let serviceUnavailable = Code(name: "ServiceUnavailable", status: 503)
+        package static let gatewayTimeout = Code(name: "GatewayTimeout", status: 504)
     }
 
     package enum Fault: Sendable {

@@ -49,6 +49,42 @@ extension Engine {
         sequence.heldBlocks.append(hash)
     }
 
+    mutating func giveUpBlocks(_ sequence: inout EngineSequence) {
+        // The end of the prefix is given up first: it is the least likely to be asked for again.
+        for hash in sequence.heldBlocks.reversed() { cache.release(hash) }
+        sequence.heldBlocks = []
+        if sequence.holdsUnfinished { cache.releaseUnfinished() }
+        sequence.holdsUnfinished = false
+        if !configuration.cachesPrefixes { cache.removeIdle() }
+    }
+
+    mutating func releaseKept(_ number: Int) {
+        guard var sequence = kept.removeValue(forKey: number) else { return }
+        giveUpBlocks(&sequence)
+    }
+
+    /// The names of the full blocks of a request's prompt, the same in every engine with blocks of this size.
+    package func promptBlocks(of request: EngineRequest) -> [UInt64] {
+        var sequence = EngineSequence(
+            request: request,
+            record: EngineRequestRecord(
+                arrived: MonotonicTime(nanoseconds: 0),
+                ended: MonotonicTime(nanoseconds: 0),
+                promptTokens: request.promptTokens.count,
+                cachedTokens: 0,
+                generatedTokens: 0,
+                preemptions: 0
+            )
+        )
+        extendHashes(&sequence)
+        return sequence.hashes
+    }
+
+    /// How many of the first of these blocks are in memory.
+    package func cachedPrefix(of blocks: [UInt64]) -> Int {
+        configuration.cachesPrefixes ? cache.countOfPrefix(blocks) : 0
+    }
+
     private func extendHashes(_ sequence: inout EngineSequence) {
         let size = configuration.blockSize
         while (sequence.hashes.count + 1) * size <= sequence.length {

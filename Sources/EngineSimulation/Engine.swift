@@ -15,6 +15,8 @@ package struct Engine: Sendable {
     private var running = 0
     private var timers = TimerHeap()
     var cache: BlockCache
+    /// Blocks of requests that have ended, by request, until they are released.
+    var kept: [Int: EngineSequence] = [:]
     private var unreported: [EngineEvent] = []
     private var nextNumber = 1
     private var nextOrder = 1
@@ -86,6 +88,18 @@ package struct Engine: Sendable {
         return sequence.record
     }
 
+    /// Unpins the blocks of a request with `keepsBlocks` that has ended; what nobody else uses stays in the prefix cache.
+    package mutating func release(_ id: EngineRequestID, at time: MonotonicTime) {
+        now = max(now, time)
+        releaseKept(id.number)
+        admit()
+    }
+
+    /// How many blocks such a request has pinned; 0 when it has none.
+    package func keptBlocks(_ id: EngineRequestID) -> Int {
+        kept[id.number].map { $0.heldBlocks.count + ($0.holdsUnfinished ? 1 : 0) } ?? 0
+    }
+
     // MARK: Time
 
     /// When `advance` has something to report next; nil while nothing runs.
@@ -113,6 +127,7 @@ package struct Engine: Sendable {
         var statistics = counters
         statistics.running = running
         statistics.waiting = waiting.count
+        statistics.keeping = kept.count
         statistics.usedBlocks = cache.used
         statistics.idleBlocks = cache.idle
         statistics.kvCacheUsage = Double(cache.used) / Double(cache.capacity)
@@ -172,12 +187,18 @@ package struct Engine: Sendable {
         if let adapter = sequence.request.adapter { runningAdapters[adapter, default: 0] += 1 }
         sequence.order = nextOrder
         nextOrder += 1
+        // What was fetched once and preempted is computed here: its source has forgotten it.
+        var fetched = 0
         if sequence.record.started == nil {
             sequence.record.started = now
             sequence.record.cachedTokens = cachedTokens
             counters.prefixCacheQueries += sequence.length
             counters.prefixCacheHits += cachedTokens
             counters.promptTokens += sequence.record.promptTokens
+            let external = min(sequence.request.externalTokens, sequence.record.promptTokens)
+            sequence.record.externalTokens = max(external - cachedTokens, 0)
+            counters.externalTokens += sequence.record.externalTokens
+            fetched = sequence.record.externalTokens
             unreported.append(
                 EngineEvent(
                     time: now,
@@ -186,27 +207,22 @@ package struct Engine: Sendable {
                 )
             )
         }
-        let wait = configuration.latency.prefill(
-            uncachedTokens: sequence.length - cachedTokens,
-            loadFactor: loadFactor,
-            random: &random
-        )
+        var wait = configuration.latency.transfer(tokens: fetched)
+        let uncached = sequence.length - cachedTokens - fetched
+        if uncached > 0 || fetched == 0 {
+            wait += configuration.latency.prefill(uncachedTokens: uncached, loadFactor: loadFactor, random: &random)
+        }
         schedule(number, sequence, after: wait)
         sequences[number] = sequence
     }
 
-    private mutating func leaveBatch(_ sequence: inout EngineSequence) {
+    private mutating func leaveBatch(_ sequence: inout EngineSequence, keepsBlocks: Bool = false) {
         running -= 1
         sequence.epoch += 1
         if let adapter = sequence.request.adapter, let count = runningAdapters[adapter] {
             runningAdapters[adapter] = count > 1 ? count - 1 : nil
         }
-        // The end of the prefix is given up first: it is the least likely to be asked for again.
-        for hash in sequence.heldBlocks.reversed() { cache.release(hash) }
-        sequence.heldBlocks = []
-        if sequence.holdsUnfinished { cache.releaseUnfinished() }
-        sequence.holdsUnfinished = false
-        if !configuration.cachesPrefixes { cache.removeIdle() }
+        if !keepsBlocks { giveUpBlocks(&sequence) }
     }
 
     private var loadFactor: Double {
@@ -252,7 +268,8 @@ package struct Engine: Sendable {
             sequences[number] = sequence
             return
         }
-        leaveBatch(&sequence)
+        let keepsBlocks = sequence.request.keepsBlocks
+        leaveBatch(&sequence, keepsBlocks: keepsBlocks)
         sequence.record.ended = now
         let reason = sequence.request.finishReason
         switch reason {
@@ -260,6 +277,7 @@ package struct Engine: Sendable {
         case .length: counters.finishedByLength += 1
         }
         unreported.append(EngineEvent(time: now, id: id, kind: .finished(reason, sequence.record)))
+        if keepsBlocks { kept[number] = sequence }
         admit()
     }
 

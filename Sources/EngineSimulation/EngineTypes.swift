@@ -32,19 +32,27 @@ package struct EngineRequest: Sendable {
     package var adapter: String?
     /// Requests share blocks only with those of the same salt.
     package var cacheSalt: String?
+    /// Of the prompt's beginning: tokens whose KV comes from elsewhere; what is cached here is not fetched.
+    package var externalTokens: Int
+    /// Whether the blocks stay pinned after the request's end, until `release`.
+    package var keepsBlocks: Bool
 
     package init(
         promptTokens: [UInt32],
         outputTokens: [UInt32],
         finishReason: EngineFinishReason = .length,
         adapter: String? = nil,
-        cacheSalt: String? = nil
+        cacheSalt: String? = nil,
+        externalTokens: Int = 0,
+        keepsBlocks: Bool = false
     ) {
         self.promptTokens = promptTokens
         self.outputTokens = outputTokens
         self.finishReason = finishReason
         self.adapter = adapter
         self.cacheSalt = cacheSalt
+        self.externalTokens = externalTokens
+        self.keepsBlocks = keepsBlocks
     }
 }
 
@@ -75,6 +83,8 @@ package struct EngineRequestRecord: Sendable, Equatable {
     package var ended: MonotonicTime
     package var promptTokens: Int
     package var cachedTokens: Int
+    /// Prompt tokens whose KV came from elsewhere.
+    package var externalTokens = 0
     package var generatedTokens: Int
     package var preemptions: Int
 }
@@ -106,6 +116,8 @@ package struct EngineStatistics: Sendable, Equatable {
     package var usedBlocks = 0
     /// Blocks that nobody uses, kept for later requests.
     package var idleBlocks = 0
+    /// Requests that have ended and whose blocks are still pinned.
+    package var keeping = 0
     /// Sorted, each once.
     package var runningAdapters: [String] = []
     package var waitingAdapters: [String] = []
@@ -113,6 +125,8 @@ package struct EngineStatistics: Sendable, Equatable {
     package var prefixCacheQueries = 0
     package var prefixCacheHits = 0
     package var promptTokens = 0
+    /// Of `prefixCacheQueries`: tokens that came from elsewhere.
+    package var externalTokens = 0
     package var generatedTokens = 0
     package var preemptions = 0
     package var finishedByStop = 0

@@ -21,6 +21,10 @@ package struct LatencyModel: Sendable, Equatable {
     package var prefillTimeDeviation = Duration.zero
     package var interTokenLatency = Duration.zero
     package var interTokenLatencyDeviation = Duration.zero
+    /// Of every transfer of KV from another engine.
+    package var transferLatency = Duration.zero
+    /// For each token whose KV is transferred.
+    package var transferTimePerToken = Duration.zero
     /// All times are multiplied by a factor that grows linearly from 1, with one request running, to this, with a full batch.
     package var timeFactorUnderLoad = 1.0
 
@@ -42,6 +46,10 @@ package struct LatencyModel: Sendable, Equatable {
         let mean = isConstant ? timeToFirstToken : prefillOverhead + prefillTimePerToken * uncachedTokens
         let deviation = isConstant ? timeToFirstTokenDeviation : prefillTimeDeviation
         return jittered(mean, deviation, &random) * loadFactor
+    }
+
+    func transfer(tokens: Int) -> Duration {
+        tokens > 0 ? transferLatency + transferTimePerToken * tokens : .zero
     }
 
     func betweenTokens(loadFactor: Double, random: inout SeededGenerator) -> Duration {

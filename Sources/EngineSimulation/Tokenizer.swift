@@ -8,6 +8,11 @@ package enum Tokenizer {
     package struct Token: Sendable, Equatable {
         package let number: UInt32
         package let text: String
+
+        package init(number: UInt32, text: String) {
+            self.number = number
+            self.text = text
+        }
     }
 
     /// The numbers of the text's tokens.

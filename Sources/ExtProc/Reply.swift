@@ -13,6 +13,11 @@ package struct Reply: Sendable {
         case responseBody
         case responseTrailers
         case immediate(status: Int)
+        /// The beginning of a response of Apus's own that comes piece by piece: `headers` holds all its fields, `:status` too. Envoy takes it
+        /// only in place of the answer to the request's headers, and only where bodies are FULL_DUPLEX_STREAMED.
+        case streamedHeaders(endOfStream: Bool)
+        /// A piece of its body.
+        case streamedBody(endOfStream: Bool)
     }
 
     /// What a body reply says of the body.
@@ -66,6 +71,15 @@ package struct Reply: Sendable {
         case .immediate(let status):
             flat.kind = ENVOY__SERVICE__EXT_PROC__V3__PROCESSING_RESPONSE__RESPONSE_IMMEDIATE_RESPONSE
             flat.status = Int32(clamping: status)
+        case .streamedHeaders(let isLast):
+            flat.kind = ENVOY__SERVICE__EXT_PROC__V3__PROCESSING_RESPONSE__RESPONSE_STREAMED_IMMEDIATE_RESPONSE
+            flat.streamed_piece =
+                ENVOY__SERVICE__EXT_PROC__V3__STREAMED_IMMEDIATE_RESPONSE__RESPONSE_HEADERS_RESPONSE
+            flat.end_of_stream = isLast
+        case .streamedBody(let isLast):
+            flat.kind = ENVOY__SERVICE__EXT_PROC__V3__PROCESSING_RESPONSE__RESPONSE_STREAMED_IMMEDIATE_RESPONSE
+            flat.streamed_piece = ENVOY__SERVICE__EXT_PROC__V3__STREAMED_IMMEDIATE_RESPONSE__RESPONSE_BODY_RESPONSE
+            flat.end_of_stream = isLast
         }
         switch body {
         case .unchanged: flat.body_kind = APUS_BODY_UNCHANGED

@@ -78,6 +78,19 @@ extension Conversation.ResponseForm {
 }
 
 extension Reply {
+    /// A piece of the body of a response of Apus's own, in chunks of at most `chunkBytes`.
+    package static func streamedChunks(of byteCount: Int, isLast: Bool) -> [PlannedReply] {
+        guard byteCount > 0 || isLast else { return [] }
+        var plan: [PlannedReply] = []
+        var start = 0
+        repeat {
+            let end = min(start + chunkBytes, byteCount)
+            plan.append(PlannedReply(Reply(.streamedBody(endOfStream: isLast && end == byteCount)), body: start..<end))
+            start = end
+        } while start < byteCount
+        return plan
+    }
+
     /// The body in chunks of at most `chunkBytes`. An empty body is one empty chunk, which is what ends a stream; one that neither carries
     /// bytes nor ends anything is left out.
     static func chunks(_ kind: Kind, of byteCount: Int, isLast: Bool) -> [PlannedReply] {

@@ -52,7 +52,8 @@ final class Exchange: @unchecked Sendable {
             query: query,
             headers: headers,
             body: body,
-            connectionID: Int(bitPattern: apus_http_socket_context(connection))
+            connectionID: Int(bitPattern: apus_http_socket_context(connection)),
+            socket: apus_http_socket(connection)
         )
         body = []
         headers = []

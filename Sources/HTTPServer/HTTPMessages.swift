@@ -28,6 +28,9 @@ package struct HTTPRequest: Sendable {
     package let body: [UInt8]
     /// Equal for requests that came over the same connection; unique in the process.
     package let connectionID: Int
+    /// The connection's socket, for servers that misbehave on purpose; -1 when there is none. Theirs only until the request is answered:
+    /// whoever needs it longer duplicates it.
+    package let socket: Int32
 
     package init(
         method: String,
@@ -35,7 +38,8 @@ package struct HTTPRequest: Sendable {
         query: String = "",
         headers: [HTTPHeader] = [],
         body: [UInt8] = [],
-        connectionID: Int = 0
+        connectionID: Int = 0,
+        socket: Int32 = -1
     ) {
         self.method = method
         self.path = path
@@ -43,6 +47,7 @@ package struct HTTPRequest: Sendable {
         self.headers = headers
         self.body = body
         self.connectionID = connectionID
+        self.socket = socket
     }
 
     /// The first header of that name, letter case aside.

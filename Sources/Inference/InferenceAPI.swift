@@ -47,6 +47,14 @@ package enum InferenceAPI: Sendable, CaseIterable {
     /// Whether a body need not name a model.
     var modelIsOptional: Bool { self == .generate }
 
+    /// Whether there may be images, videos and sounds in a prompt.
+    package var takesMedia: Bool {
+        switch self {
+        case .chatCompletions, .responses, .conversations, .messages: true
+        case .completions, .embeddings, .imageGenerations, .speech, .generate: false
+        }
+    }
+
     /// The members whose values are the prompt, in the order in which the model sees them.
     var promptMembers: [RequestMembers.Name] {
         switch self {

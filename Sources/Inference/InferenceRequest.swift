@@ -13,15 +13,18 @@ package struct InferenceRequest: Sendable {
     package let includesUsage: Bool
     /// The limit of output tokens, from the member that decides for the API. Nil when there is none or it is no whole number.
     package let maxTokens: Int?
-    /// `n`, the number of answers; 1 when absent or not a positive whole number.
+    /// `n` (of `generate`, that of its `sampling_params`), the number of answers; 1 when absent or not a positive whole number.
     package let choices: Int
     package let cacheSalt: String?
     /// The bytes that count as the prompt, in the order in which the model sees them; a string's without its quotes.
     package let promptRanges: [Range<Int>]
     /// An estimate: a quarter of the prompt's bytes; prompts given as token ids are counted.
     package let estimatedPromptTokens: Int
+    package let promptForm: PromptForm
     package let members: RequestMembers
 
+    /// Whether the prompt is given as token ids, so that their number is known.
+    package var promptIsTokenIDs: Bool { promptForm != .text }
     package var promptByteCount: Int { promptRanges.reduce(0) { $0 + $1.count } }
 
     /// Reads the body of a request of `api`.
@@ -77,7 +80,8 @@ package struct InferenceRequest: Sendable {
         maxTokens: Int?,
         choices: Int,
         promptRanges: [Range<Int>],
-        estimatedPromptTokens: Int
+        estimatedPromptTokens: Int,
+        promptForm: PromptForm
     ) {
         self.api = api
         self.stream = stream
@@ -85,6 +89,7 @@ package struct InferenceRequest: Sendable {
         self.choices = choices
         self.promptRanges = promptRanges
         self.estimatedPromptTokens = estimatedPromptTokens
+        self.promptForm = promptForm
         model = ""
         modelRange = 0..<0
         includesUsage = false
@@ -104,35 +109,45 @@ package struct InferenceRequest: Sendable {
             .flatMap { JSONValue.count($0, in: bytes) }
             ?? (api == .generate
                 ? members[.samplingParams].flatMap { SamplingParameters.maxTokens($0, in: bytes) } : nil)
-        choices = max(1, members[.n].flatMap { JSONValue.count($0, in: bytes) } ?? 1)
+        let answers =
+            members[.n].flatMap { JSONValue.count($0, in: bytes) }
+            ?? (api == .generate ? members[.samplingParams].flatMap { SamplingParameters.n($0, in: bytes) } : nil)
+        choices = max(1, answers ?? 1)
         cacheSalt = members[.cacheSalt].flatMap { JSONValue.string($0, in: bytes) }
 
         var ranges: [Range<Int>] = []
         var tokens = 0
+        var isTokenIDs = true
         for case let member? in api.promptMembers.lazy.map({ members[$0] }) where member.kind != .null {
             ranges.append(member.contentRange)
             tokens += member.estimatedTokens
+            isTokenIDs = isTokenIDs && member.isTokenIDs
         }
         promptRanges = ranges
         estimatedPromptTokens = tokens
+        promptForm = !ranges.isEmpty && isTokenIDs ? .list : .text
     }
 }
 
 extension JSONMember {
     /// Token ids come in arrays that hold nothing but numbers.
-    fileprivate var estimatedTokens: Int {
-        kind == .array && numberCount > 0 && stringCount == 0 ? numberCount : contentRange.count / 4
-    }
+    fileprivate var isTokenIDs: Bool { kind == .array && numberCount > 0 && stringCount == 0 }
+
+    fileprivate var estimatedTokens: Int { isTokenIDs ? numberCount : contentRange.count / 4 }
 }
 
 private enum SamplingParameters {
-    private static let reader = JSONReader(names: ["max_tokens"])
+    private static let reader = JSONReader(names: ["max_tokens", "n"])
 
-    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? {
+    static func maxTokens(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(0, member, in: bytes) }
+
+    static func n(_ member: JSONMember, in bytes: RawSpan) -> Int? { count(1, member, in: bytes) }
+
+    private static func count(_ index: Int, _ member: JSONMember, in bytes: RawSpan) -> Int? {
         guard member.kind == .object else { return nil }
         let inside = bytes.extracting(member.valueRange)
         // The value was checked with the body, so this cannot fail.
-        let found = try? reader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
+        let found = try? reader.read(inside) { $0[index].flatMap { JSONValue.count($0, in: inside) } }
         return found ?? nil
     }
 }

@@ -4,7 +4,7 @@ package import Bytes
 ///
 /// Every `"model":"<target>"`, with or without one space behind the colon, is rewritten, also when it is split over chunks: up to that many
 /// bytes are held back at a chunk's end. In a JSON string the quotes of such a text would be escaped, so only members match.
-package struct ModelNameRestorer: Sendable {
+package struct ModelNameRestorer: ResponseEditor {
     private let patterns: [[UInt8]]
     private let replacement: [UInt8]
     /// The bytes that were held back: the start of what may be a match.
@@ -20,9 +20,6 @@ package struct ModelNameRestorer: Sendable {
         replacement = JSONValue.quoted(incoming)
     }
 
-    /// The bytes to send in place of `chunk`, or nil when they are the chunk's own.
-    ///
-    /// - Parameter isLast: Whether the body ends with the chunk (which may be empty). Nothing is held back then.
     package mutating func process(_ chunk: RawSpan, isLast: Bool) -> ByteBuffer? {
         guard !patterns.isEmpty else { return nil }
         if held.isEmpty {

@@ -7,32 +7,51 @@ package import Bytes
 package enum PrefixBlocks {
     /// The hashes of the whole blocks of the prompt; a partial block at the end is dropped.
     ///
+    /// Text is cut by bytes, a prompt of token ids by ids, so that a block of either is as many tokens.
+    ///
     /// - Parameters:
     ///   - model: The model that will answer, after any rewriting.
-    ///   - blockBytes: The size of a block, at least 1; engines' blocks of tokens times 4 bytes.
+    ///   - blockTokens: The size of a block, at least 1; engines' blocks.
+    ///   - bytesPerToken: What a token of text is taken to be.
     ///   - maxBlocks: The most blocks hashed, which bounds the work.
     package static func hashes(
         of request: InferenceRequest,
         in body: borrowing ByteBuffer,
         model: String,
-        blockBytes: Int,
+        blockTokens: Int,
+        bytesPerToken: Int,
         maxBlocks: Int
     ) -> [UInt64] {
-        hashes(
-            of: request.promptRanges,
+        let start = start(model: model, cacheSalt: request.cacheSalt)
+        guard let marks = TokenMarks(request.promptForm) else {
+            return hashes(
+                of: request.promptRanges,
+                in: body.bytes,
+                from: start,
+                blockBytes: blockTokens * bytesPerToken,
+                maxBlocks: maxBlocks
+            )
+        }
+        return hashes(
+            ofIDs: request.promptRanges,
             in: body.bytes,
-            model: model,
-            cacheSalt: request.cacheSalt,
-            blockBytes: blockBytes,
-            maxBlocks: maxBlocks
+            marks,
+            from: start,
+            blockTokens: blockTokens,
+            maxBlocks: min(maxBlocks, request.estimatedPromptTokens / max(1, blockTokens))
         )
     }
 
-    static func hashes(
+    private static func start(model: String, cacheSalt: String?) -> UInt64 {
+        let hash = XXH3.hash(model)
+        // Hashed on its own, so that no pair of model and salt reads as another pair.
+        return cacheSalt.map { XXH3.hash($0, seed: hash) } ?? hash
+    }
+
+    private static func hashes(
         of ranges: [Range<Int>],
         in bytes: RawSpan,
-        model: String,
-        cacheSalt: String?,
+        from start: UInt64,
         blockBytes: Int,
         maxBlocks: Int
     ) -> [UInt64] {
@@ -42,9 +61,7 @@ package enum PrefixBlocks {
         var hashes: [UInt64] = []
         hashes.reserveCapacity(blockCount)
 
-        var hash = XXH3.hash(model)
-        // Hashed on its own, so that no pair of model and salt reads as another pair.
-        if let cacheSalt { hash = XXH3.hash(cacheSalt, seed: hash) }
+        var hash = start
         // The bytes of a block that lies in more than one range.
         var pieces: [UInt8] = []
         for range in ranges {
@@ -65,6 +82,44 @@ package enum PrefixBlocks {
             }
             if hashes.count == blockCount { break }
             append(bytes, offset..<range.upperBound, to: &pieces)
+        }
+        return hashes
+    }
+
+    private static func hashes(
+        ofIDs ranges: [Range<Int>],
+        in bytes: RawSpan,
+        _ marks: TokenMarks,
+        from start: UInt64,
+        blockTokens: Int,
+        maxBlocks: Int
+    ) -> [UInt64] {
+        guard blockTokens > 0, maxBlocks > 0 else { return [] }
+        var hashes: [UInt64] = []
+        hashes.reserveCapacity(maxBlocks)
+        var hash = start
+        // The bytes of a block that lies in more than one range, and how many ids it lacks.
+        var pieces: [UInt8] = []
+        var missing = blockTokens
+        for range in ranges {
+            var rest = marks.ids(in: bytes, range)
+            while !rest.isEmpty, hashes.count < maxBlocks {
+                let (end, next, found) = marks.skip(missing, in: bytes, rest)
+                let block = rest.lowerBound..<end
+                rest = min(next, rest.upperBound)..<rest.upperBound
+                missing -= found
+                if missing > 0 || !pieces.isEmpty { append(bytes, block, to: &pieces) }
+                guard missing <= 0 else {
+                    pieces.append(contentsOf: marks.joint)
+                    break
+                }
+                hash =
+                    pieces.isEmpty
+                    ? XXH3.hash(bytes.extracting(block), seed: hash) : pieces.withRawSpan { XXH3.hash($0, seed: hash) }
+                hashes.append(hash)
+                pieces.removeAll(keepingCapacity: true)
+                missing = blockTokens
+            }
         }
         return hashes
     }

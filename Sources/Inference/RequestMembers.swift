@@ -4,6 +4,8 @@ package struct RequestMembers: Sendable {
         case model, prompt, messages, input, tokenIDs, stream, streamOptions, n, maxTokens, maxCompletionTokens,
             maxOutputTokens
         case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams
+        case cacheHitThreshold, rid, promptTokenIDs, mmProcessorKwargs, mediaIOKwargs, vllmXArgs
+        case background, store
         case kvTransferParams, ecTransferParams, bootstrapHost, bootstrapPort, bootstrapRoom, disaggregatedParams
 
         /// The name on the wire.
@@ -28,6 +30,14 @@ package struct RequestMembers: Sendable {
             case .minTokens: "min_tokens"
             case .bestOf: "best_of"
             case .samplingParams: "sampling_params"
+            case .cacheHitThreshold: "cache_hit_threshold"
+            case .rid: "rid"
+            case .promptTokenIDs: "prompt_token_ids"
+            case .mmProcessorKwargs: "mm_processor_kwargs"
+            case .mediaIOKwargs: "media_io_kwargs"
+            case .vllmXArgs: "vllm_xargs"
+            case .background: "background"
+            case .store: "store"
             case .kvTransferParams: "kv_transfer_params"
             case .ecTransferParams: "ec_transfer_params"
             case .bootstrapHost: "bootstrap_host"

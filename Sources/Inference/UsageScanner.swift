@@ -33,11 +33,22 @@ struct UsageScanner: Sendable {
     /// Whether members at the present depth are looked at.
     private var matters: Bool { depth == 1 || (depth == 2 && inEnvelope) }
 
+    /// Whether a usage object has begun and not ended.
+    var isInUsage: Bool { usageDepth != nil }
+
     mutating func consume(_ bytes: RawSpan) {
         var offset = 0
-        while offset < bytes.byteCount, !isComplete {
+        while offset < bytes.byteCount, !isComplete { offset = advance(bytes, from: offset) }
+    }
+
+    /// Reads on until a usage object begins or ends, or the document or the bytes do.
+    ///
+    /// - Returns: where that is: behind the object's first brace or its last.
+    mutating func advance(_ bytes: RawSpan, from start: Int) -> Int {
+        var offset = start
+        let wasInUsage = isInUsage
+        while offset < bytes.byteCount, !isComplete, isInUsage == wasInUsage {
             let start = offset
-            let wasKeeping = usageDepth != nil
             if inString {
                 offset = string(bytes, from: offset)
             } else if matters {
@@ -50,8 +61,9 @@ struct UsageScanner: Sendable {
                     offset += 1
                 }
             }
-            if wasKeeping || usageDepth != nil { keep(bytes.extracting(start..<offset), wasKeeping: wasKeeping) }
+            if wasInUsage || isInUsage { keep(bytes.extracting(start..<offset), wasKeeping: wasInUsage) }
         }
+        return offset
     }
 
     /// Moves through a string until its end or that of the bytes.

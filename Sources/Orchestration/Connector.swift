@@ -9,11 +9,14 @@ package import Pool
 package protocol Connector: Sendable {
     var order: LegOrder { get }
 
+    /// Whether the request's work can be split over two endpoints of this family.
+    func suitability(of request: InferenceRequest, in body: SharedBytes) -> Suitability
+
     /// What must be asked of the prefill endpoint before either leg can begin; nil for nothing.
     func inquiry(_ leg: LegContext) -> SideRequest?
 
-    /// Reads the answer to the inquiry.
-    func readInquiry(_ answer: RawSpan) throws(BadAnswer) -> PeerIdentity
+    /// Reads the answer to the inquiry. Of several engines behind the endpoint, the attempt's number chooses one.
+    func readInquiry(_ answer: RawSpan, _ leg: LegContext) throws(BadAnswer) -> PeerIdentity
 
     /// Makes the prefill leg's body out of the client's, beyond what `edits` already change.
     func editPrefill(_ leg: LegContext, _ edits: inout BodyEdits)
@@ -33,6 +36,15 @@ package protocol Connector: Sendable {
     func abort(_ leg: LegContext) -> SideRequest?
 }
 
+/// What is to be done with a request that a client sent, before any leg.
+package enum Suitability: Sendable, Equatable {
+    case suitable
+    /// The decode endpoint can only serve it alone, and can; the text says why.
+    case decodeAlone(String)
+    /// No endpoint can serve it: 400 with this text.
+    case refused(String)
+}
+
 package enum LegOrder: Sendable, Equatable {
     /// The decode's body needs what the prefill answered.
     case serial
@@ -44,6 +56,8 @@ package enum LegOrder: Sendable, Equatable {
 package struct LegContext: Sendable {
     /// Read from `body`: ranges in it are ranges of `body`.
     package var request: InferenceRequest
+    /// The name of the model that the endpoints get; the client may have named another.
+    package var model: String
     /// As the client sent it.
     package var body: SharedBytes
     /// The one `x-request-id` of all legs.
@@ -62,12 +76,14 @@ package struct LegContext: Sendable {
         body: SharedBytes,
         requestID: String,
         attemptID: UInt64,
+        model: String? = nil,
         prefill: Endpoint? = nil,
         decode: Endpoint? = nil,
         ports: OrchestrationSettings.Ports = .init(),
         peer: PeerIdentity? = nil
     ) {
         self.request = request
+        self.model = model ?? request.model
         self.body = body
         self.requestID = requestID
         self.attemptID = attemptID

@@ -5,17 +5,34 @@ internal import Bytes
 /// The effective load is the scraped value plus what Apus has sent there since that page was asked for. With nothing in flight it is the
 /// scraped value exactly.
 package struct Candidates: Sendable {
+    /// Endpoints of a higher one go first, whatever their scores.
+    package enum Preference: UInt8, Sendable, Comparable, CaseIterable {
+        /// It did not answer.
+        case unreachable
+        /// Its metrics are too old to count on.
+        case stale
+        case fresh
+
+        package static func < (left: Preference, right: Preference) -> Bool { left.rawValue < right.rawValue }
+    }
+
     package struct Candidate: Sendable {
         /// The endpoint's index in the snapshot.
         package let index: Int
         /// Effective waiting and running requests.
         package let waiting: Float
         package let running: Float
+        /// Waiting requests as the page has them.
+        package let scrapedWaiting: Float
+        /// Requests that wait, as far as can be told: those of the page, and of what was sent since what the engine will not run at once.
+        package let queued: Float
         /// Effective share of the KV cache in use, 0...1.
         package let kvCacheUsage: Float
         /// What Apus has in flight there in all.
         package let inFlightRequests: Int
         package let inFlightTokens: Int
+        /// How far what is known of it can be trusted.
+        package let preference: Preference
         /// The endpoint's latest reservation when the load was read.
         let latestReservation: UInt64
     }
@@ -26,6 +43,11 @@ package struct Candidates: Sendable {
     package init(snapshot: Snapshot, indexes: some Sequence<Int>) {
         self.snapshot = snapshot
         list = indexes.map { Self.candidate(at: $0, of: snapshot) }
+    }
+
+    init(snapshot: Snapshot, _ members: some Sequence<(index: Int, preference: Preference)>) {
+        self.snapshot = snapshot
+        list = members.map { Self.candidate(at: $0.index, of: snapshot, $0.preference) }
     }
 
     private init(snapshot: Snapshot, list: [Candidate]) {
@@ -44,13 +66,27 @@ package struct Candidates: Sendable {
         snapshot.metrics[list[position].index]
     }
 
+    /// Those of at least this preference, in the same order.
+    package func preferred(atLeast preference: Preference) -> Candidates {
+        list.allSatisfy { $0.preference >= preference } ? self : filtered { list[$0].preference >= preference }
+    }
+
+    /// Those of the highest preference that there is.
+    package var preferred: Candidates {
+        list.map(\.preference).max().map { preferred(atLeast: $0) } ?? self
+    }
+
     /// The candidates for whose positions `keep` is true, in the same order.
     package func filtered(_ keep: (Int) -> Bool) -> Candidates {
         Candidates(snapshot: snapshot, list: list.indices.filter(keep).map { list[$0] })
     }
 
     /// The endpoint at `index` of the snapshot, with its load as it is now.
-    package static func candidate(at index: Int, of snapshot: Snapshot) -> Candidate {
+    package static func candidate(
+        at index: Int,
+        of snapshot: Snapshot,
+        _ preference: Preference = .fresh
+    ) -> Candidate {
         let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index])
         // Only counts are read from the metrics here; binding the struct would retain its arrays.
         let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount
@@ -59,9 +95,15 @@ package struct Candidates: Sendable {
             index: index,
             waiting: Float(snapshot.metrics[index].waitingQueueSize + load.unseenRequests),
             running: Float(snapshot.metrics[index].runningRequests + load.unseenRequests),
+            scrapedWaiting: Float(snapshot.metrics[index].waitingQueueSize),
+            queued: Float(
+                snapshot.metrics[index].waitingQueueSize
+                    + max(0, load.unseenRequests - snapshot.metrics[index].freePlaces)
+            ),
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,
             inFlightTokens: load.tokens,
+            preference: preference,
             latestReservation: load.latest
         )
     }

@@ -43,9 +43,17 @@ package final class Endpoint: Sendable {
     package let number: Int
     /// What Apus itself has sent here and has not seen end.
     package let load: EndpointLoad
+    /// What Apus's own sub-requests found of whether it can be reached.
+    package let breaker: Breaker
     let watch: PoolWatch
 
-    init(_ description: EndpointDescription, number: Int, load: EndpointLoad, watch: PoolWatch) {
+    init(
+        _ description: EndpointDescription,
+        number: Int,
+        load: EndpointLoad,
+        breaker: Breaker = Breaker(),
+        watch: PoolWatch
+    ) {
         identity = description.identity
         address = description.address
         port = description.port
@@ -53,6 +61,7 @@ package final class Endpoint: Sendable {
         hostPort = Self.hostPort(address: description.address, port: description.port)
         self.number = number
         self.load = load
+        self.breaker = breaker
         self.watch = watch
     }
 

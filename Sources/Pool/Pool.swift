@@ -138,6 +138,7 @@ package final class Pool: Sendable {
                     description,
                     number: known.endpoint.number,
                     load: known.endpoint.load,
+                    breaker: known.endpoint.breaker,
                     watch: watch
                 )
             }
@@ -235,21 +236,17 @@ package final class Pool: Sendable {
 
     // MARK: Decisions
 
-    /// The endpoints a request may go to: those of the subset that are fresh and reachable, or all of the subset when none is.
+    /// The endpoints a request may go to, all of the subset; which of them to prefer is theirs to say.
     package func candidates(in subset: SubsetHint? = nil, at now: MonotonicTime) -> Candidates {
         let snapshot = snapshot
-        var eligible: [Int] = []
-        var best: [Int] = []
+        var eligible: [(index: Int, preference: Candidates.Preference)] = []
         eligible.reserveCapacity(snapshot.count)
-        best.reserveCapacity(snapshot.count)
         for index in 0..<snapshot.count {
             if let subset, !subset.contains(snapshot.endpoints[index]) { continue }
-            eligible.append(index)
-            if snapshot.scrapes[index].reachable, snapshot.isFresh(index, at: now, threshold: stalenessThreshold) {
-                best.append(index)
-            }
+            let isFresh = snapshot.isFresh(index, at: now, threshold: stalenessThreshold)
+            eligible.append((index, snapshot.scrapes[index].reachable ? isFresh ? .fresh : .stale : .unreachable))
         }
-        return Candidates(snapshot: snapshot, indexes: best.isEmpty ? eligible : best)
+        return Candidates(snapshot: snapshot, eligible)
     }
 
     /// Reserves a request's load on the candidate at `position`, unless another request has been sent there since the candidates' load was

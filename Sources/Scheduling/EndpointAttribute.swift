@@ -13,7 +13,9 @@ package enum EndpointAttribute: String, Sendable, CaseIterable {
     case inFlightTokens = "InFlightTokens"
 
     /// The candidate's value; nil when it has told none.
-    package func value(at position: Int, of candidates: Candidates) -> Double? {
+    ///
+    /// - Parameter isLimit: whether it is compared with a limit: what was sent since the page counts as running then, not as waiting, too.
+    package func value(at position: Int, of candidates: Candidates, isLimit: Bool = false) -> Double? {
         let candidate = candidates.list[position]
         switch self {
         case .inFlightRequests: return Double(candidate.inFlightRequests)
@@ -24,7 +26,7 @@ package enum EndpointAttribute: String, Sendable, CaseIterable {
         guard candidates.snapshot.scrapes[candidate.index].updatedAt != nil else { return nil }
         let metrics = candidates.snapshot.metrics
         switch self {
-        case .waitingQueueSize: return Double(candidate.waiting)
+        case .waitingQueueSize: return Double(isLimit ? candidate.scrapedWaiting : candidate.waiting)
         case .runningRequestsSize: return Double(candidate.running)
         case .kvCacheUsagePercent: return Double(candidate.kvCacheUsage)
         case .maxActiveModels: return Self.known(metrics[candidate.index].maxActiveModels)

@@ -16,8 +16,8 @@ package struct InFlightLoad: Sendable, Equatable {
     /// looked up, and what comes after them.
     package static func uncachedTokens(_ request: SchedulingRequest, _ matches: PrefixMatches?, at index: Int) -> Int {
         guard let matches, matches.blockTokens > 0 else { return max(0, request.estimatedTokens) }
-        let looked = matches.totalBlocks * matches.blockTokens
-        let held = matches.blocks(at: index) * matches.blockTokens
+        let looked = request.tokens(ofBlocks: matches.totalBlocks, matches.blockTokens)
+        let held = request.tokens(ofBlocks: matches.blocks(at: index), matches.blockTokens)
         return max(0, looked - held) + max(0, request.estimatedTokens - looked)
     }
 

@@ -52,21 +52,29 @@ package protocol ProfileHandler: Sendable {
     /// The endpoint that the profiles which run next will work with: what topology is compared with.
     func peer(_ cycle: SchedulingCycle) -> Endpoint?
 
+    /// The name of the profile that picks for a stage of a disaggregated request; nil when the handler knows no such stage.
+    func profile(of stage: Stage) -> String?
+
     var traits: ProfileHandlerTraits { get }
 }
 
 extension ProfileHandler {
     package func peer(_ cycle: SchedulingCycle) -> Endpoint? { nil }
 
+    package func profile(of stage: Stage) -> String? { nil }
+
     package var traits: ProfileHandlerTraits { ProfileHandlerTraits() }
+}
+
+/// The stages in which a request may be served by endpoints of their own.
+package enum Stage: String, Sendable, CaseIterable {
+    case encode, prefill, decode
 }
 
 /// What a profile handler means for those around it.
 package struct ProfileHandlerTraits: Sendable, Equatable {
     /// Whether a request may be spread over several endpoints. Then clients may not set what the endpoints tell each other.
     package var disaggregates = false
-    /// Whether somebody asks how many images, videos and sounds a request has.
-    package var countsMultimodalParts = false
     /// Whether somebody asks how much of a prompt an endpoint holds.
     package var readsPrefixMatches = false
     /// The header by which clients choose the profile, in lower case; nil when they cannot.
@@ -98,12 +106,10 @@ package protocol DisaggregationDecider: Sendable {
     /// - Parameter decode: the index, in the snapshot, of the endpoint that decodes; nil when it has not been picked.
     func disaggregates(_ request: SchedulingRequest, decode: Int?) -> Bool
 
-    var countsMultimodalParts: Bool { get }
     var readsPrefixMatches: Bool { get }
 }
 
 extension DisaggregationDecider {
-    package var countsMultimodalParts: Bool { false }
     package var readsPrefixMatches: Bool { false }
 }
 

@@ -8,18 +8,26 @@ package struct Scheduler: Sendable {
     /// Nil when no plugin asks how much of a prompt an endpoint holds.
     package let prefixCache: ApproximatePrefixCache?
     package let policies: RequestPolicies
+    /// Says how much of a prompt is enough for a request that wants an endpoint only if it holds it; nil when any block is.
+    package let conditionalDecider: PrefixBasedDecider?
+    /// The handler's plugin, as metrics show it.
+    package let handlerPlugin: (name: String, type: String)
     private let names: [String]
 
     package init(
         profiles: [SchedulingProfile],
         handler: any ProfileHandler = SingleProfileHandler(),
         prefixCache: ApproximatePrefixCache? = nil,
-        policies: RequestPolicies = RequestPolicies()
+        policies: RequestPolicies = RequestPolicies(),
+        conditionalDecider: PrefixBasedDecider? = nil,
+        handlerPlugin: (name: String, type: String) = ("single-profile-handler", "single-profile-handler")
     ) {
         self.profiles = profiles
         self.handler = handler
         self.prefixCache = prefixCache
         self.policies = policies
+        self.conditionalDecider = conditionalDecider
+        self.handlerPlugin = handlerPlugin
         names = profiles.map(\.name)
     }
 
@@ -49,6 +57,7 @@ package struct Scheduler: Sendable {
         }
         let route = try handler.route(cycle)
         guard let primary = cycle.result(route.primary) else { throw .noEndpoints }
+        try ConditionalDecode.check(request, at: primary.index, conditionalDecider)
         return SchedulingResult(
             primary: primary,
             prefill: cycle.result(route.prefill),
@@ -57,6 +66,35 @@ package struct Scheduler: Sendable {
             results: cycle.ran.compactMap { cycle.results[$0] },
             prefixMatches: request.prefixMatches
         )
+    }
+
+    /// Chooses for one stage of a request alone, after the decision about the whole: when an endpoint failed, or when it is this stage's turn.
+    ///
+    /// - Parameters:
+    ///   - candidates: without those that may not be chosen again.
+    ///   - peer: the endpoint of the stage before it.
+    /// - Returns: nil when the stage's profile finds nobody.
+    package func pick(
+        _ stage: Stage,
+        _ request: SchedulingRequest,
+        _ candidates: Candidates,
+        peer: Endpoint? = nil,
+        using generator: inout SeededGenerator
+    ) throws(SchedulingError) -> ProfileResult? {
+        guard !candidates.isEmpty else { return nil }
+        guard let profile = handler.profile(of: stage).flatMap({ name in profiles.first { $0.name == name } }) else {
+            return stage == .decode ? try schedule(request, candidates, using: &generator).primary : nil
+        }
+        var request = request
+        request.prefixMatches = prefixCache?.match(request.prefix, candidates)
+        request.peer = peer
+        return profile.run(request, candidates, using: &generator)
+    }
+
+    /// Remembers that a stage of the request was given to `result`'s endpoint, which has the prompt in its cache from now on.
+    package func record(_ request: SchedulingRequest, _ result: ProfileResult) {
+        guard let prefixCache, !request.prefix.hashes.isEmpty else { return }
+        prefixCache.record(request.prefix, result.candidates.snapshot, index: result.index)
     }
 
     /// Remembers that the request's prompt is now in the cache of every endpoint that was picked first, and tells who wants to learn.
@@ -92,6 +130,34 @@ package struct SchedulingResult: Sendable {
     package let prefixMatches: PrefixMatches?
 
     package var endpoint: Endpoint { primary.endpoint }
+
+    /// The decision that a request stays with one endpoint.
+    package init(alone primary: ProfileResult) {
+        self.init(
+            primary: primary,
+            prefill: nil,
+            encode: nil,
+            primaryPort: nil,
+            results: [primary],
+            prefixMatches: nil
+        )
+    }
+
+    init(
+        primary: ProfileResult,
+        prefill: ProfileResult?,
+        encode: ProfileResult?,
+        primaryPort: Int?,
+        results: [ProfileResult],
+        prefixMatches: PrefixMatches?
+    ) {
+        self.primary = primary
+        self.prefill = prefill
+        self.encode = encode
+        self.primaryPort = primaryPort
+        self.results = results
+        self.prefixMatches = prefixMatches
+    }
 
     /// The result of the profile with this name; nil when it did not run or found no endpoint.
     package func result(of profile: String) -> ProfileResult? {

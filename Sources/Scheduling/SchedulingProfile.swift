@@ -55,8 +55,25 @@ package struct SchedulingProfile: Sendable {
         self.pickerType = pickerType
     }
 
-    /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody.
+    /// Decides among the candidates that can be relied on; among the others only when the filters leave none of these. Nil when they leave
+    /// nobody at all.
     package func run(
+        _ request: SchedulingRequest,
+        _ offered: Candidates,
+        using generator: inout SeededGenerator
+    ) -> ProfileResult? {
+        var tried = 0
+        for preference in Candidates.Preference.allCases.reversed() {
+            let candidates = offered.preferred(atLeast: preference)
+            guard candidates.count > tried else { continue }
+            if let result = decide(request, candidates, using: &generator) { return result }
+            tried = candidates.count
+        }
+        return nil
+    }
+
+    /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody.
+    private func decide(
         _ request: SchedulingRequest,
         _ offered: Candidates,
         using generator: inout SeededGenerator

@@ -12,7 +12,7 @@ package struct SchedulingRequest: Sendable {
     package var estimatedTokens: Int
     /// The most tokens that the client wants back; nil when it does not say.
     package var maxOutputTokens: Int?
-    /// Images, videos and sounds in the prompt; counted only when the profile handler asks for it.
+    /// Images, videos and sounds in the prompt.
     package var multimodalParts = 0
     /// Whether there is a prompt at all; a request without a body has none.
     package var carriesPrompt = true
@@ -40,6 +40,11 @@ package struct SchedulingRequest: Sendable {
         self.estimatedTokens = estimatedTokens
         self.header = header
     }
+
+    /// The tokens of `count` blocks of the prompt.
+    package func tokens(ofBlocks count: Int, _ blockTokens: Int) -> Int {
+        prefix.exactTokens.map { Int((Double(count) * $0).rounded()) } ?? count * blockTokens
+    }
 }
 
 /// The chained hashes of a prompt's blocks: each stands for its block and all before it.
@@ -47,10 +52,13 @@ package struct PromptBlocks: Sendable, Equatable {
     package var hashes: [UInt64]
     /// Tokens that one block stands for.
     package var blockTokens: Int
+    /// The same, where the number of the prompt's tokens is known better than by its bytes.
+    package var exactTokens: Double?
 
-    package init(hashes: [UInt64] = [], blockTokens: Int = 0) {
+    package init(hashes: [UInt64] = [], blockTokens: Int = 0, exactTokens: Double? = nil) {
         self.hashes = hashes
         self.blockTokens = blockTokens
+        self.exactTokens = exactTokens
     }
 }
 

@@ -24,13 +24,21 @@ package struct Topology: Sendable, Equatable {
         self.region = region
     }
 
-    /// From the labels that Kubernetes gives nodes.
-    package init(_ endpoint: Endpoint) {
-        let labels = endpoint.labels
-        host = labels["kubernetes.io/hostname"]
-        rack = labels["topology.kubernetes.io/rack"]
-        zone = labels["topology.kubernetes.io/zone"]
-        region = labels["topology.kubernetes.io/region"]
+    /// The labels of endpoints that say where they stand: by default those that Kubernetes gives nodes.
+    package struct Labels: Sendable, Equatable {
+        package var host = "kubernetes.io/hostname"
+        package var rack = "topology.kubernetes.io/rack"
+        package var zone = "topology.kubernetes.io/zone"
+        package var region = "topology.kubernetes.io/region"
+
+        package init() {}
+    }
+
+    package init(_ endpoint: Endpoint, _ labels: Labels = Labels()) {
+        host = endpoint.labels[labels.host]
+        rack = endpoint.labels[labels.rack]
+        zone = endpoint.labels[labels.zone]
+        region = endpoint.labels[labels.region]
     }
 
     /// From a header such as `host=a,rack=b,zone=c,region=d`; what it does not know of it leaves out.
@@ -59,9 +67,9 @@ package struct Topology: Sendable, Equatable {
 
     /// Where the endpoint stands that another stage of the request was given: the one that was picked here, or else, where the stages are
     /// picked by several pickers, the one that a header tells of.
-    static func ofPeer(_ request: SchedulingRequest, header: String?) -> Topology? {
+    static func ofPeer(_ request: SchedulingRequest, _ labels: Labels, header: String?) -> Topology? {
         if let peer = request.peer {
-            let topology = Topology(peer)
+            let topology = Topology(peer, labels)
             if topology != Topology() { return topology }
         }
         return header.flatMap { request.header($0) }.flatMap { $0.isEmpty ? nil : Topology(header: $0) }

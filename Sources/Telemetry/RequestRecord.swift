@@ -92,6 +92,10 @@ package final class RequestRecord {
     package var predictedCachedTokens: Int?
     /// Its scores; also what `/debug/decisions` shows.
     package var decision: DecisionRecord?
+    /// Sub-requests that ended, in that order.
+    package var legs: [DecisionRecord.Leg] = []
+    /// Prefill attempts that were made; nil for a request that Apus sends no sub-requests for.
+    package var attempts: Int?
 
     // MARK: The response
 
@@ -117,6 +121,10 @@ package final class RequestRecord {
     package var finishedAt: UInt64 = 0
     /// Nanoseconds that the request waited to be let in.
     package var queueTime: UInt64 = 0
+    /// Nanoseconds that a server took to say which tokens the prompt is; 0 when none was asked.
+    package var tokenTime: UInt64 = 0
+    /// Whether nothing was seen of it: a stream that ends before its first frame tells of no request.
+    package var isEmpty = false
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0
     /// Nanoseconds that Apus worked on the frames of the response, the model server's time between them not counted.
@@ -142,9 +150,9 @@ package final class RequestRecord {
         RequestLabels(model: model, targetModel: targetModel, fairnessID: fairnessID, priority: priority)
     }
 
-    /// Nanoseconds from the end of the body to the decision, without those of waiting to be let in; nil before the decision.
+    /// Nanoseconds from the end of the body to the decision, without those of waiting for a server's word on the tokens and to be let in; nil before the decision.
     var decisionTime: UInt64? {
-        time(from: bodyCompleteAt, to: decidedAt).map { $0 - min($0, queueTime) }
+        time(from: bodyCompleteAt, to: decidedAt).map { $0 - min($0, queueTime + tokenTime) }
     }
 
     /// Nanoseconds from one phase to a later one; nil when either was not reached.

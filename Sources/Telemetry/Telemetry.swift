@@ -119,11 +119,28 @@ package final class Telemetry: Sendable {
     // MARK: Scrapes
 
     /// A scrape ended. `outcome` is `ok` or `error`.
-    /// - Parameter nanoseconds: how long it took; nil for one that failed.
-    package func scraped(outcome: String, nanoseconds: UInt64?) {
+    /// - Parameters:
+    ///   - nanoseconds: how long it took; nil for one that failed.
+    ///   - hasPage: whether there was a page, though nothing could be read from it.
+    package func scraped(outcome: String, nanoseconds: UInt64?, hasPage: Bool = false) {
         metrics.scrapes.child(OneLabel(outcome)).add()
         if let nanoseconds { metrics.scrapeTime.observe(nanoseconds: nanoseconds) }
-        if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
+        guard outcome != "ok" else { return }
+        let source = "metrics-data-source"
+        if hasPage {
+            metrics.extractErrors.child(ExtractionLabels(source: source, extractor: "core-metrics-extractor")).add()
+        } else {
+            metrics.pollErrors.child(OneLabel(source)).add()
+        }
+    }
+
+    // MARK: Tokens
+
+    /// A server told the tokens of a prompt (`ok`), did not (`error`), or was not asked (`skipped`).
+    /// - Parameter nanoseconds: how long it took; nil when it did not.
+    package func tokensRendered(outcome: String, nanoseconds: UInt64?) {
+        metrics.tokenRenders.child(OneLabel(outcome)).add()
+        if let nanoseconds { metrics.tokenRenderTime.observe(nanoseconds: nanoseconds) }
     }
 
     // MARK: Configuration
@@ -153,12 +170,17 @@ package final class Telemetry: Sendable {
         record.isFinished = true
         if record.finishedAt == 0 { record.finishedAt = TelemetryClock.monotonicNanoseconds() }
         metrics.streams.add(-1)
+        guard !record.isEmpty else {
+            metrics.emptyStreams.add()
+            return
+        }
         record.series?.running.add(-1)
         if record.status != 0 { record.decision?.responded(status: record.status) }
         if case .immediate(let status) = record.termination {
             metrics.immediateResponses.child(OneLabel(String(status))).add()
         }
         if !record.isHeadersOnly { observeRequest(record) }
+        if let attempts = record.attempts { metrics.orchestration.attempts.observe(Double(attempts)) }
         accessLog?.write(record)
         tracer?.finish(record)
     }

@@ -24,6 +24,15 @@ enum CommandLineReader {
         }
     }
 
+    private static var faultKinds: String {
+        var lines = [""]
+        for (name, _) in FaultRule.kinds {
+            let last = lines[lines.count - 1]
+            if last.count + name.count > 110 { lines.append(name) } else { lines[lines.count - 1] = last + " " + name }
+        }
+        return lines.map { String($0.drop { $0 == " " }) }.joined(separator: "\n")
+    }
+
     private static func isToggle(_ name: String) -> Bool {
         switch Setting.all.first(where: { $0.name == name })?.effect {
         case .toggle, .liveToggle: true
@@ -72,11 +81,12 @@ enum CommandLineReader {
 
     static var help: String {
         var text = """
-            apus-sim: simulated model servers with vLLM's wire behaviour.
+            apus-sim: simulated model servers with the wire behaviour of vLLM, SGLang or TensorRT-LLM.
 
             usage: apus-sim --model NAME [--count N] [--port P] [flags]
 
-            Prints "listening ADDRESS:PORT" for every server, then "ready". Ends on SIGTERM and SIGINT.
+            Prints "listening ADDRESS:PORT" for every server, then "bootstrap" and "control" lines for what else listens, then
+            "ready". Ends on SIGTERM and SIGINT.
             Flags (default in parentheses; those with * also as members of POST /admin/config):
 
 
@@ -96,6 +106,20 @@ enum CommandLineReader {
 
             Requests may carry X-Return-Error: a status from 400 to 599, or the name of a failure type.
             GET /admin/requests lists what arrived; DELETE forgets it. GET /admin/config tells the settings.
+
+            Faults: [LEG-]KIND[=RATE][,key=value…], several with ";" between, by --fault, by POST /sim/faults or by the request
+            header X-Sim-Fault. LEG: prefill, decode, encode or monolithic. RATE: 0 to 1. Keys: attempt (X-Processor-Attempt),
+            id (beginning of X-Request-Id), count, delay, tokens, down. KIND is a status from 400 to 599 or one of
+            \(faultKinds)
+            Example: --fault prefill-503=0.01 "decode-hang,attempt=1,count=3"
+
+            GET  /sim/audit    legs, counters and gauges (?request_id=, ?leg=)
+            GET  /sim/wait     answers when ?event=NAME&count=N or ?gauge=NAME&at_most=N holds, 408 after ?timeout=
+            GET, POST, DELETE /sim/faults    {"rules":[…]} replaces them, {"add":[…]} adds
+            POST /sim/restart  a new engine: open requests are cut, KV is lost, the engine id changes
+            POST /sim/stop     {"down":"2s"}: the port refuses, until POST /sim/start
+            POST /sim/expire   all leases end now
+            All take ?server=N for another server of the process.
 
             """
         return text

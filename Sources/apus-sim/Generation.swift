@@ -1,4 +1,5 @@
 import EngineSimulation
+import HTTPServer
 
 /// The APIs that generate text or embeddings.
 enum GenerationAPI: String, Sendable {
@@ -7,6 +8,11 @@ enum GenerationAPI: String, Sendable {
     case responses = "/v1/responses"
     case messages = "/v1/messages"
     case embeddings = "/v1/embeddings"
+    /// vLLM's: tokens in, tokens out.
+    case generate = "/inference/v1/generate"
+
+    /// Whether vLLM's answers always have the members of the connectors.
+    var isOpenAI: Bool { self == .completions || self == .chat || self == .generate }
 }
 
 /// An error that is answered in place of a generation.
@@ -15,6 +21,9 @@ struct APIError: Error {
     let type: String
     let message: String
     var parameter: String?
+
+    /// What goes with it.
+    var headers: [HTTPHeader] { status == 429 || status == 503 ? [HTTPHeader("retry-after", "1")] : [] }
 
     static func badRequest(_ message: String, parameter: String? = nil) -> APIError {
         APIError(status: 400, type: "BadRequestError", message: message, parameter: parameter)
@@ -42,11 +51,19 @@ struct GenerationRequest: Sendable {
     /// nil: as many as fit.
     let maxTokens: Int?
     let cacheSalt: String?
-    /// Of the prompts; more than one only for embeddings.
+    /// How many answers each prompt gets; they are all the same.
+    let answers: Int
+    /// Of the prompts; more than one only for completions and embeddings.
     let prompts: [[UInt32]]
     /// What echo mode answers.
     let echo: String
     let dimensions: Int?
+    /// Addresses of pictures, videos and sounds among the messages, each once.
+    let items: [String]
+    /// By the hash of the item.
+    let embeddingParameters: JSONValue?
+    /// SGLang's own name of the request.
+    let rid: String?
 
     var promptTokens: Int { prompts.reduce(0) { $0 + $1.count } }
 
@@ -55,18 +72,24 @@ struct GenerationRequest: Sendable {
         self.api = api
         guard let model = json["model"]?.string else { throw .badRequest("model must be a string", parameter: "model") }
         self.model = model
-        if let n = json["n"], !n.isNull, n.integer != 1 {
-            throw .badRequest("This simulator only answers with n = 1", parameter: "n")
-        }
+        items = Self.items(json)
+        embeddingParameters = KVPlan.parameters(json, api, "ec_transfer_params")
+        rid = json["rid"]?.string
         isStream = json["stream"]?.bool ?? false
         includesUsage = json["stream_options"]?["include_usage"]?.bool ?? false
-        ignoresEndOfSequence = json["ignore_eos"]?.bool ?? false
+        ignoresEndOfSequence = (json["ignore_eos"] ?? json["sampling_params"]?["ignore_eos"])?.bool ?? false
         cacheSalt = json["cache_salt"]?.string
         dimensions = json["dimensions"]?.integer
+        let sampling = api == .generate ? json["sampling_params"] ?? .null : json
+        let several = (sampling["n"] ?? .null).isNull ? 1 : sampling["n"]?.integer ?? 0
+        guard (1...(api == .completions || api == .chat ? 128 : 1)).contains(several) else {
+            throw .badRequest("n must be from 1 to 128, and 1 for this API", parameter: "n")
+        }
+        answers = several
         switch api {
         case .completions:
             maxTokens = try Self.limit(json, ["max_tokens"]) ?? 16
-            (prompts, echo) = try Self.prompts(json["prompt"], "prompt", most: 1)
+            (prompts, echo) = try Self.prompts(json["prompt"], "prompt", most: 128)
         case .chat:
             maxTokens = try Self.limit(json, ["max_completion_tokens", "max_tokens"])
             (prompts, echo) = try Self.conversation(json["messages"], "messages", system: nil)
@@ -83,6 +106,9 @@ struct GenerationRequest: Sendable {
             } else {
                 (prompts, echo) = try Self.conversation(input, "input", system: json["instructions"])
             }
+        case .generate:
+            maxTokens = try Self.limit(sampling, ["max_tokens"]) ?? 16
+            (prompts, echo) = try Self.prompts(json["token_ids"], "token_ids", most: 1)
         case .embeddings:
             maxTokens = 0
             if let format = json["encoding_format"]?.string, format != "float" {
@@ -93,6 +119,27 @@ struct GenerationRequest: Sendable {
             }
             (prompts, echo) = try Self.prompts(json["input"], "input", most: 2048)
         }
+        if let least = sampling["min_tokens"]?.integer, let most = maxTokens, least > most {
+            throw .badRequest(
+                "min_tokens must be less than or equal to max_tokens=\(most), got \(least).",
+                parameter: "min_tokens"
+            )
+        }
+    }
+
+    /// The addresses of what the messages show, in their order, each once.
+    private static func items(_ json: JSONValue) -> [String] {
+        var items: [String] = []
+        for message in json["messages"]?.elements ?? [] {
+            for part in message["content"]?.elements ?? [] {
+                for name in ["image_url", "audio_url", "video_url", "input_audio"] {
+                    guard let item = part[name] else { continue }
+                    let address = item.string ?? item["url"]?.string ?? item["data"]?.string ?? item.text
+                    if !items.contains(address) { items.append(address) }
+                }
+            }
+        }
+        return items
     }
 
     private static func limit(_ json: JSONValue, _ names: [String]) throws(APIError) -> Int? {

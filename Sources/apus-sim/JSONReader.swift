@@ -121,7 +121,9 @@ struct JSONReader {
             if next == UInt8(ascii: "+") || next == UInt8(ascii: "-") { position += 1 }
             guard skipDigits() > 0 else { throw failure("expected a digit") }
         }
-        guard let number = Double(String(decoding: bytes[start..<position], as: UTF8.self)) else {
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        if let integer = Int(text) { return .integer(integer) }
+        guard let number = Double(text) else {
             throw failure("expected a number")
         }
         return .number(number)

@@ -3,7 +3,11 @@ enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)
     case number(Double)
+    /// A whole number as it was written, up to 63 bits.
+    case integer(Int)
     case string(String)
+    /// Only written: a text that is JSON already.
+    case raw(String)
     case array([JSONValue])
     /// In the document's order; of equal names the last one counts.
     case object([(String, JSONValue)])
@@ -30,11 +34,15 @@ enum JSONValue: Sendable, Equatable {
     }
 
     var double: Double? {
-        if case .number(let number) = self { number } else { nil }
+        switch self {
+        case .number(let number): number
+        case .integer(let integer): Double(integer)
+        default: nil
+        }
     }
 
     var integer: Int? {
-        double.flatMap { Int(exactly: $0) }
+        if case .integer(let integer) = self { integer } else { double.flatMap { Int(exactly: $0) } }
     }
 
     var bool: Bool? {
@@ -44,8 +52,6 @@ enum JSONValue: Sendable, Equatable {
     var isNull: Bool {
         if case .null = self { true } else { false }
     }
-
-    static func integer(_ value: Int) -> JSONValue { .number(Double(value)) }
 
     // MARK: Writing
 
@@ -59,9 +65,11 @@ enum JSONValue: Sendable, Equatable {
         switch self {
         case .null: text += "null"
         case .bool(let bool): text += bool ? "true" : "false"
+        case .integer(let integer): text += "\(integer)"
         case .number(let number):
             if let integer = Int(exactly: number) { text += "\(integer)" } else { text += "\(number)" }
         case .string(let string): text += string.quotedAsJSON
+        case .raw(let raw): text += raw
         case .array(let elements):
             text += "["
             for (index, element) in elements.enumerated() {

@@ -10,33 +10,28 @@ enum Main {
     static func main() {
         let options = readOptions()
         raiseFileLimit()
-        let timekeeper = Timekeeper(engines: options.count)
-        let started = WallClock.seconds
-        let servers = (0..<options.count).map {
-            SimulatedServer(options: options, index: $0, timekeeper: timekeeper, started: started)
-        }
-        var listeners: [HTTPServer] = []
-        for server in servers {
-            do throws(HTTPServerError) {
-                let listener = try HTTPServer(
-                    bindAddress: options.address,
-                    port: options.port == 0 ? 0 : options.port + server.index,
-                    maxRequestBodyBytes: options.maxRequestBodyMegabytes << 20,
-                    idleTimeoutSeconds: 0,
-                    handler: { server.handle($0) }
-                )
-                server.state.withLock { $0.port = listener.port }
-                listeners.append(listener)
-                let host = options.address.contains(":") ? "[\(options.address)]" : options.address
-                say("listening \(host):\(listener.port)\n", to: 1)
-            } catch {
-                fail(error.description)
+        // Threads that are started from now on inherit this: the signals wait for the end of this function.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGTERM)
+        sigaddset(&signals, SIGINT)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        do throws(SimulatedFleet.Failure) {
+            let fleet = try SimulatedFleet(options) { _ in _exit(1) }
+            let hosts = fleet.addresses.map { $0.contains(":") ? "[\($0)]" : $0 }
+            for (host, port) in zip(hosts, fleet.ports) { say("listening \(host):\(port)\n", to: 1) }
+            if options.disaggregation.bootstrapPort != nil {
+                for (host, port) in zip(hosts, fleet.bootstrapPorts) { say("bootstrap \(host):\(port)\n", to: 1) }
             }
+            if let port = fleet.controlPort { say("control \(hosts[0]):\(port)\n", to: 1) }
+            say("ready\n", to: 1)
+            var signal: Int32 = 0
+            sigwait(&signals, &signal)
+            // The system closes what is open, faster than anybody could wait for it.
+            _exit(0)
+        } catch {
+            fail(error.description)
         }
-        say("ready\n", to: 1)
-        timekeeper.run { servers[$0].advance() }
-        // The system closes what is open, faster than anybody could wait for it.
-        exit(0)
     }
 
     private static func readOptions() -> Options {
@@ -88,7 +83,7 @@ enum WallClock {
 }
 
 extension SystemRandomNumberGenerator {
-    fileprivate func seed() -> UInt64 {
+    func seed() -> UInt64 {
         var generator = self
         return generator.next()
     }

@@ -7,6 +7,8 @@ struct MetricsPage: Sendable {
         case running, waiting, waitingForCapacity, waitingDeferred, kvCacheUsage
         case prefixCacheQueries, prefixCacheHits, promptTokens, computedPromptTokens, generationTokens, preemptions
         case finishedByStop, finishedByLength, aborted, rejected
+        case externalQueries, externalTokens, cachedTokens
+        case failedTransfers, expiredLeases, notificationsAfterExpiry
         case bucket(HistogramName, Int), histogramCount(HistogramName), histogramSum(HistogramName)
         case completionsRequests, completionsRequestBytes, completionsResponseBytes
         case chatRequests, chatRequestBytes, chatResponseBytes
@@ -56,6 +58,8 @@ struct MetricsValues {
     let server: ServerMetrics
     let fake: FakeMetrics?
     let maxLoras: Int
+    /// By `ServerEvent`.
+    let events: [Int]
 
     subscript(_ slot: MetricsPage.Slot) -> Double {
         switch slot {
@@ -67,7 +71,14 @@ struct MetricsValues {
         case .prefixCacheQueries: Double(fake?.prefixCacheQueries ?? engine.prefixCacheQueries)
         case .prefixCacheHits: Double(fake?.prefixCacheHits ?? engine.prefixCacheHits)
         case .promptTokens: Double(fake?.promptTokens ?? engine.promptTokens)
-        case .computedPromptTokens: Double(engine.prefixCacheQueries - engine.prefixCacheHits)
+        case .computedPromptTokens:
+            Double(engine.prefixCacheQueries - engine.prefixCacheHits - engine.externalTokens)
+        case .externalQueries: Double(engine.prefixCacheQueries - engine.prefixCacheHits)
+        case .externalTokens: Double(engine.externalTokens)
+        case .cachedTokens: Double((fake?.prefixCacheHits ?? engine.prefixCacheHits) + engine.externalTokens)
+        case .failedTransfers: count(.transferFailed)
+        case .expiredLeases: count(.expired)
+        case .notificationsAfterExpiry: count(.afterExpiry)
         case .generationTokens: Double(fake?.generationTokens ?? engine.generatedTokens)
         case .preemptions: Double(engine.preemptions)
         case .finishedByStop: Double(engine.finishedByStop)
@@ -85,6 +96,10 @@ struct MetricsValues {
         case .chatResponseBytes: Double(server.chatResponseBytes)
         case .adapterSets: 0
         }
+    }
+
+    private func count(_ event: ServerEvent) -> Double {
+        ServerEvent.allCases.firstIndex(of: event).map { Double(events[$0]) } ?? 0
     }
 
     private var waiting: Int { fake?.waitingRequests ?? engine.waiting }

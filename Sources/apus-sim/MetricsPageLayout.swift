@@ -7,6 +7,7 @@ struct MetricsPageLayout {
         let blockSize: Int
         let blockCount: Int
         let hasAdapters: Bool
+        let hasNIXL: Bool
         /// Unix time of the start.
         let started: Double
     }
@@ -20,6 +21,7 @@ struct MetricsPageLayout {
     static func page(_ facts: Facts) -> MetricsPage {
         var layout = MetricsPageLayout(facts)
         layout.process()
+        if facts.hasNIXL { layout.nixl() }
         layout.utilization()
         layout.load()
         layout.caches()
@@ -120,6 +122,17 @@ struct MetricsPageLayout {
         }
     }
 
+    private mutating func nixl() {
+        counter("vllm:nixl_num_failed_transfers", "Transfers of KV between engines that failed.", .failedTransfers)
+        counter("vllm:nixl_num_failed_notifications", "Notifications to other engines that failed.", nil)
+        counter("vllm:nixl_num_kv_expired_reqs", "Requests whose KV no decode fetched in time.", .expiredLeases)
+        counter(
+            "vllm:nixl_num_notifications_after_expiry",
+            "Notifications of decodes that read KV after it had expired.",
+            .notificationsAfterExpiry
+        )
+    }
+
     private mutating func utilization() {
         let of = "for each GPU, an estimate from which the Model FLOPs Utilization can be computed."
         counter("vllm:estimated_flops_per_gpu", "Floating point operations \(of)", nil)
@@ -158,8 +171,9 @@ struct MetricsPageLayout {
         counter("vllm:prefix_cache_queries", "Queries of the prefix cache\(queried)", .prefixCacheQueries)
         counter("vllm:prefix_cache_hits", "Hits in the prefix cache\(found)", .prefixCacheHits)
         let shared = "prefix cache that instances share through a KV connector"
-        counter("vllm:external_prefix_cache_queries", "Queries of the \(shared)\(queried)", nil)
-        counter("vllm:external_prefix_cache_hits", "Hits in the \(shared)\(found)", nil)
+        let queries: MetricsPage.Slot? = facts.hasNIXL ? .externalQueries : nil
+        counter("vllm:external_prefix_cache_queries", "Queries of the \(shared)\(queried)", queries)
+        counter("vllm:external_prefix_cache_hits", "Hits in the \(shared)\(found)", .externalTokens)
         counter("vllm:mm_cache_queries", "Queries of the multi-modal cache, counted in items that were looked up.", nil)
         counter("vllm:mm_cache_hits", "Hits in the multi-modal cache, counted in items that were found.", nil)
         counter("vllm:num_preemptions", "Requests that were preempted, in all.", .preemptions)
@@ -169,16 +183,17 @@ struct MetricsPageLayout {
         counter("vllm:prompt_tokens", "Tokens of prompts that were prefilled.", .promptTokens)
         let sources: [(String, MetricsPage.Slot?)] = [
             ("local_compute", .computedPromptTokens), ("local_cache_hit", .prefixCacheHits),
-            ("external_kv_transfer", nil),
+            ("external_kv_transfer", .externalTokens),
         ]
         counter(
             "vllm:prompt_tokens_by_source",
             "Tokens of prompts by where they came from.",
             sources.map { (engineLabels + ",source=\"\($0.0)\"", $0.1) }
         )
-        counter("vllm:prompt_tokens_cached", "Tokens of prompts that some cache held.", .prefixCacheHits)
+        counter("vllm:prompt_tokens_cached", "Tokens of prompts that some cache held.", .cachedTokens)
         let tiers: [(String, MetricsPage.Slot?)] = [
-            ("device", .prefixCacheHits), ("host", nil), ("p2p", nil), ("disk", nil), ("external_unspecified", nil),
+            ("device", .prefixCacheHits), ("host", nil), ("p2p", .externalTokens), ("disk", nil),
+            ("external_unspecified", nil),
         ]
         counter(
             "vllm:prompt_tokens_cached_by_source",

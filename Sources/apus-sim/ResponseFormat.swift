@@ -1,12 +1,15 @@
+import EngineSimulation
+
 /// What a generation has used.
 struct Usage: Sendable {
     var promptTokens: Int
     var cachedTokens: Int
     var completionTokens: Int
 
-    /// As the OpenAI APIs tell it.
-    var openAI: String {
-        "{\"prompt_tokens\":\(promptTokens),\"total_tokens\":\(promptTokens + completionTokens),"
+    /// As the OpenAI APIs tell it, of so many equal answers.
+    func openAI(_ choices: Int) -> String {
+        let completionTokens = completionTokens * choices
+        return "{\"prompt_tokens\":\(promptTokens),\"total_tokens\":\(promptTokens + completionTokens),"
             + "\"completion_tokens\":\(completionTokens),\"prompt_tokens_details\":{\"cached_tokens\":\(cachedTokens)}}"
     }
 
@@ -27,17 +30,22 @@ struct Usage: Sendable {
 /// Writes the answer to one request in the form of its API, whole or as server-sent events.
 struct ResponseFormat: Sendable {
     let api: GenerationAPI
+    /// Quoted.
     let id: String
+    let plainID: String
     let model: String
     /// Unix time.
     let created: Int
     let includesUsage: Bool
+    /// How many times the answer is given.
+    let choiceCount: Int
 
     init(_ request: GenerationRequest, requestID: String, created: Int) {
         api = request.api
         model = request.model.quotedAsJSON
         self.created = created
         includesUsage = request.includesUsage
+        choiceCount = request.api == .completions ? request.answers * request.prompts.count : request.answers
         let prefix =
             switch request.api {
             case .completions: "cmpl-"
@@ -45,8 +53,10 @@ struct ResponseFormat: Sendable {
             case .responses: "resp_"
             case .messages: "msg_"
             case .embeddings: "embd-"
+            case .generate: ""
             }
-        id = (prefix + requestID).quotedAsJSON
+        plainID = prefix + requestID
+        id = plainID.quotedAsJSON
     }
 
     private func head(_ object: String) -> String {
@@ -55,22 +65,36 @@ struct ResponseFormat: Sendable {
 
     // MARK: Whole
 
-    func whole(_ text: String, reason: String, usage: Usage) -> String {
+    func whole(_ tokens: [Tokenizer.Token], reason: String, usage: Usage, handOff: HandOff) -> String {
+        let text = tokens.map(\.text).joined()
+        let isError = reason == "error"
+        let end = handOff.text + "}"
         switch api {
         case .completions:
-            head("text_completion")
-                + ",\"choices\":[{\"index\":0,\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
-                + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null}],\"usage\":\(usage.openAI)}"
+            return head("text_completion")
+                + choices {
+                    "{\"index\":\($0),\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
+                        + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}"
+                } + ",\"usage\":\(usage.openAI(choiceCount))" + end
         case .chat:
-            head("chat.completion")
-                + ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\(text.quotedAsJSON)},"
-                + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null}],\"usage\":\(usage.openAI)}"
-        case .responses: response(status: reason == "length" ? "incomplete" : "completed", text: text, usage: usage)
+            let content = isError ? "" : ",\"content\":\(text.quotedAsJSON)"
+            return head("chat.completion")
+                + choices {
+                    "{\"index\":\($0),\"message\":{\"role\":\"assistant\"\(content)},"
+                        + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}"
+                } + ",\"usage\":\(usage.openAI(choiceCount))" + end
+        case .responses:
+            let status = isError ? "failed" : reason == "length" ? "incomplete" : "completed"
+            return response(status: status, text: text, usage: usage).dropLast() + end
         case .messages:
-            "{\"id\":\(id),\"type\":\"message\",\"role\":\"assistant\",\"model\":\(model),"
+            return "{\"id\":\(id),\"type\":\"message\",\"role\":\"assistant\",\"model\":\(model),"
                 + "\"content\":[{\"type\":\"text\",\"text\":\(text.quotedAsJSON)}],"
-                + "\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null,\"usage\":\(usage.anthropic)}"
-        case .embeddings: "{}"
+                + "\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null,\"usage\":\(usage.anthropic)"
+                + end
+        case .generate:
+            return "{\"request_id\":\(id),\"choices\":[\(generated(tokens, reason: "\"\(reason)\"", handOff))],"
+                + "\"prompt_logprobs\":null" + end
+        case .embeddings: return "{}"
         }
     }
 
@@ -89,13 +113,12 @@ struct ResponseFormat: Sendable {
     /// What is sent before the first token's text.
     func beginning(usage: Usage) -> String {
         switch api {
-        case .completions, .embeddings: ""
+        case .completions, .embeddings, .generate: ""
         case .chat:
-            data(
-                head("chat.completion.chunk")
-                    + ",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-                    + "\"logprobs\":null,\"finish_reason\":null}]}"
-            )
+            chunks("chat.completion.chunk") {
+                "{\"index\":\($0),\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
+                    + "\"logprobs\":null,\"finish_reason\":null}"
+            }
         case .responses:
             event("response.created", ",\"response\":" + response(status: "in_progress", text: nil, usage: nil))
                 + event(
@@ -114,27 +137,29 @@ struct ResponseFormat: Sendable {
     }
 
     /// One token's text; with the reason when it is the last.
-    func piece(_ text: String, reason: String?) -> String {
+    func piece(_ token: Tokenizer.Token, reason: String?) -> String {
+        let text = token.text
         let reason = reason.map { "\"\($0)\"" } ?? "null"
         switch api {
         case .completions:
-            return data(
-                head("text_completion")
-                    + ",\"choices\":[{\"index\":0,\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
-                    + "\"finish_reason\":\(reason),\"stop_reason\":null}]}"
-            )
+            return chunks("text_completion") {
+                "{\"index\":\($0),\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
+                    + "\"finish_reason\":\(reason),\"stop_reason\":null}"
+            }
         case .chat:
-            return data(
-                head("chat.completion.chunk")
-                    + ",\"choices\":[{\"index\":0,\"delta\":{\"content\":\(text.quotedAsJSON)},"
-                    + "\"logprobs\":null,\"finish_reason\":\(reason)}]}"
-            )
+            return chunks("chat.completion.chunk") {
+                "{\"index\":\($0),\"delta\":{\"content\":\(text.quotedAsJSON)},"
+                    + "\"logprobs\":null,\"finish_reason\":\(reason)}"
+            }
         case .responses: return event("response.output_text.delta", part + ",\"delta\":\(text.quotedAsJSON)")
         case .messages:
             return event(
                 "content_block_delta",
                 ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\(text.quotedAsJSON)}"
             )
+        case .generate:
+            let tokens = text.isEmpty ? [] : [token]
+            return data("{\"request_id\":\(id),\"choices\":[\(generated(tokens, reason: reason, HandOff()))]}")
         case .embeddings: return ""
         }
     }
@@ -144,7 +169,8 @@ struct ResponseFormat: Sendable {
         switch api {
         case .completions, .chat:
             let object = api == .chat ? "chat.completion.chunk" : "text_completion"
-            let chunk = includesUsage ? data(head(object) + ",\"choices\":[],\"usage\":\(usage.openAI)}") : ""
+            let chunk =
+                includesUsage ? data(head(object) + ",\"choices\":[],\"usage\":\(usage.openAI(choiceCount))}") : ""
             return chunk + data("[DONE]")
         case .responses:
             let status = reason == "length" ? "incomplete" : "completed"
@@ -159,11 +185,27 @@ struct ResponseFormat: Sendable {
                     ",\"delta\":{\"stop_reason\":\"\(anthropicReason(reason))\",\"stop_sequence\":null},"
                         + "\"usage\":\(usage.anthropic)"
                 ) + event("message_stop", "")
+        case .generate: return data("[DONE]")
         case .embeddings: return ""
         }
     }
 
     // MARK: Pieces
+
+    private func generated(_ tokens: [Tokenizer.Token], reason: String, _ handOff: HandOff) -> String {
+        let numbers = tokens.map { "\($0.number)" }.joined(separator: ",")
+        return
+            "{\"index\":0,\"logprobs\":null,\"finish_reason\":\(reason),\"token_ids\":[\(numbers)]\(handOff.choiceText)}"
+    }
+
+    private func choices(_ choice: (Int) -> String) -> String {
+        ",\"choices\":[" + (0..<choiceCount).map(choice).joined(separator: ",") + "]"
+    }
+
+    /// An event for each choice.
+    private func chunks(_ object: String, _ choice: (Int) -> String) -> String {
+        (0..<choiceCount).map { data(head(object) + ",\"choices\":[\(choice($0))]}") }.joined()
+    }
 
     private func data(_ json: String) -> String {
         "data: \(json)\n\n"
@@ -193,6 +235,10 @@ struct ResponseFormat: Sendable {
     }
 
     private func anthropicReason(_ reason: String) -> String {
-        reason == "length" ? "max_tokens" : "end_turn"
+        switch reason {
+        case "length": "max_tokens"
+        case "stop": "end_turn"
+        default: reason
+        }
     }
 }

@@ -22,6 +22,8 @@ extension Setting {
         duration("prefill-time-std-dev", "standard deviation of the whole prefill time", \.prefillTimeDeviation),
         duration("inter-token-latency", "between two tokens", \.interTokenLatency),
         duration("inter-token-latency-std-dev", "its standard deviation, at most 30 %", \.interTokenLatencyDeviation),
+        duration("kv-cache-transfer-latency", "of every transfer of KV", \.transferLatency),
+        duration("kv-cache-transfer-time-per-token", "for each token whose KV is transferred", \.transferTimePerToken),
         Setting(
             name: "time-factor-under-load",
             standard: "1.0",
@@ -104,6 +106,14 @@ extension Setting {
                     }
                     return type
                 }
+            }
+        ),
+        Setting(
+            name: "fault",
+            standard: "none",
+            help: "rules such as prefill-503=0.01 or decode-slow,delay=5ms; several words, see below",
+            effect: .list { o, v throws(OptionError) in
+                for text in v { o.faultRules += try FaultRule.list(text) }
             }
         ),
         Setting(

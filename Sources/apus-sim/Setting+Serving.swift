@@ -18,6 +18,12 @@ extension Setting {
             effect: .atStart { o, v in o.address = v }
         ),
         Setting(
+            name: "address-per-server",
+            standard: "false",
+            help: "each server has the next address, such as 127.0.0.2, and all have the same ports",
+            effect: .toggle { o, on in o.hasAddressPerServer = on }
+        ),
+        Setting(
             name: "port",
             standard: "8000",
             help: "first port; 0 gives every server a free one",
@@ -121,6 +127,5 @@ extension Setting {
             help: "for x-inference-namespace",
             effect: .atStart { o, v in o.podNamespace = v }
         ),
-        Setting(name: "role", standard: "", help: "told by GET /admin/config", effect: .atStart { o, v in o.role = v }),
     ]
 }

@@ -30,7 +30,7 @@ struct LiveSettings: Sendable {
 }
 
 extension Setting {
-    static let all: [Setting] = serving + latencies + memory + failures
+    static let all: [Setting] = serving + latencies + memory + disaggregation + failures
 
     static func duration(
         _ name: String,

@@ -1,42 +1,48 @@
 import Bytes
 import EngineSimulation
 import HTTPServer
-import Synchronization
 
+/// From a request's arrival until the engine has it.
 extension SimulatedServer {
     func generate(_ api: GenerationAPI, _ http: HTTPRequest) -> HTTPReply {
-        state.withLock { state in
-            state.requestCount += 1
-            let requestID = http.header("x-request-id") ?? "\(index)-\(state.requestCount)"
-            let logNumber = state.log.add(http, id: requestID, at: WallClock.seconds)
-            let faults = state.live.faults
-            if faults.drops {
-                state.log.change(logNumber) { $0.status = "dropped" }
-                return .drop
-            }
-            if faults.hangs { return hang(&state, logNumber) }
+        var document: JSONValue?
+        var problem: APIError?
+        do throws(JSONError) {
+            document = try JSONReader.read(http.body)
+        } catch {
+            problem = .badRequest("The body is not JSON: \(error.message) at byte \(error.offset)")
+        }
+        let plan = KVPlan(document ?? .null, api: api, options: options.disaggregation, role: role)
+        return update { [document, problem] state in
+            if state.isDown { return .drop }
+            let number = arrive(http, plan, &state)
+            let requestID = state.log.id(of: number)
             do throws(APIError) {
+                let fault = try takeFault(http, plan, number, requestID, &state)
+                if let reply = misbehave(fault, http, number, &state) { return reply }
                 if let failure = try injected(http, &state) { throw failure }
-                return try start(api, http, requestID, logNumber, &state)
+                if let problem { throw problem }
+                let request = try GenerationRequest(api, document ?? .null)
+                return try start(request, http, plan, fault, number, requestID, &state)
             } catch {
-                state.log.change(logNumber) { entry in
-                    entry.status = "failed"
-                    entry.httpStatus = error.status
-                }
-                state.page = nil
-                let headers = headers(requestID, port: state.port)
+                fail(number, error.status, &state)
+                let headers = headers(requestID, port: state.port) + error.headers
                 return .response(json(error.body(for: api), status: error.status, headers: headers))
             }
         }
     }
 
-    private func hang(_ state: inout State, _ logNumber: Int) -> HTTPReply {
-        state.log.change(logNumber) { $0.status = "hanging" }
-        let reply = HTTPLaterReply()
-        reply.onDisconnect {
-            self.state.withLock { $0.log.change(logNumber) { $0.status = "aborted" } }
+    private func arrive(_ http: HTTPRequest, _ plan: KVPlan, _ state: inout State) -> Int {
+        state.requestCount += 1
+        let requestID = http.header("x-request-id") ?? "\(index)-\(state.requestCount)"
+        let number = state.log.add(http, id: requestID, at: WallClock.seconds)
+        state.log.change(number) { entry in
+            entry.leg = plan.leg
+            entry.kvID = plan.id
         }
-        return .later(reply)
+        count(.request, &state)
+        count(ServerEvent(plan.leg), &state)
+        return number
     }
 
     /// The failure that the request asks for, or that chance has in store for it.
@@ -56,24 +62,72 @@ extension SimulatedServer {
     }
 
     private func start(
-        _ api: GenerationAPI,
+        _ request: GenerationRequest,
         _ http: HTTPRequest,
+        _ plan: KVPlan,
+        _ fault: FaultRule?,
+        _ number: Int,
         _ requestID: String,
-        _ logNumber: Int,
         _ state: inout State
     ) throws(APIError) -> HTTPReply {
-        let document: JSONValue
-        do throws(JSONError) {
-            document = try JSONReader.read(http.body)
-        } catch {
-            throw .badRequest("The body is not JSON: \(error.message) at byte \(error.offset)")
-        }
-        let request = try GenerationRequest(api, document)
-        state.log.change(logNumber) { entry in
+        state.log.change(number) { entry in
             entry.model = request.model
             entry.promptTokens = request.promptTokens
         }
         let isAdapter = options.adapters.contains(request.model)
+        let limit = plan.isOneToken ? 1 : try limit(of: request, isAdapter: isAdapter)
+        let answer =
+            request.api == .embeddings
+            ? (tokens: [], reason: .stop)
+            : TextGenerator.answer(to: request, mode: state.live.mode, limit: limit, random: &state.random)
+        let active = ActiveRequest(
+            number: number,
+            requestID: requestID,
+            format: ResponseFormat(request, requestID: requestID, created: Int(WallClock.seconds)),
+            request: request,
+            sink: sink(request, number),
+            tokens: answer.tokens,
+            maxTokens: limit,
+            reason: answer.reason,
+            isAdapter: isAdapter,
+            headers: headers(requestID, port: state.port),
+            arrived: MonotonicTime.now(),
+            requestBytes: http.body.count,
+            plan: plan,
+            fault: fault,
+            socket: fault?.needsSocket == true ? RawSocket(sharing: http.socket) : nil,
+            usage: Usage(promptTokens: request.promptTokens, cachedTokens: 0, completionTokens: 0)
+        )
+        if !request.items.isEmpty { fetchEmbeddings(active, &state) }
+        if case .error200 = fault?.kind {
+            state.active[number] = active
+            answerWithoutTokens(number, reason: "error", &state)
+        } else if case .delay = fault?.kind {
+            state.active[number] = active
+            after(fault?.delay ?? .milliseconds(100), number, &state) { server, state in
+                server.begin(number, &state)
+            }
+        } else if case .none = plan.action {
+            state.active[number] = active
+            if let error = submit(number, &state) {
+                state.active[number] = nil
+                throw error
+            }
+        } else {
+            state.active[number] = active
+            begin(number, &state)
+        }
+        schedule(&state)
+        switch active.sink {
+        case .whole(let reply): return .later(reply)
+        case .stream(let stream):
+            let type = HTTPHeader("content-type", "text/event-stream; charset=utf-8")
+            return .stream(HTTPResponseHead(headers: [type] + active.headers), stream)
+        }
+    }
+
+    /// How many tokens the answer may have.
+    private func limit(of request: GenerationRequest, isAdapter: Bool) throws(APIError) -> Int {
         guard isAdapter || options.modelNames.contains(request.model) else {
             throw APIError(
                 status: 404,
@@ -91,58 +145,46 @@ extension SimulatedServer {
                 parameter: request.promptTokens >= options.engine.maxModelLen ? nil : "max_tokens"
             )
         }
-        let answer =
-            api == .embeddings
-            ? (tokens: [], reason: .stop)
-            : TextGenerator.answer(to: request, mode: state.live.mode, limit: limit, random: &state.random)
+        return limit
+    }
+
+    /// Hands a request to the engine.
+    ///
+    /// - Returns: why the engine does not take it.
+    func submit(_ number: Int, _ state: inout State) -> APIError? {
         let now = MonotonicTime.now()
         pump(&state, to: now)
-        let id: EngineRequestID
+        guard let request = state.active[number]?.engineRequest else { return nil }
         do throws(EngineRejection) {
-            id = try state.engine.submit(
-                EngineRequest(
-                    promptTokens: request.prompts.flatMap { $0 },
-                    outputTokens: answer.tokens.map(\.number),
-                    finishReason: answer.reason,
-                    adapter: isAdapter ? request.model : nil,
-                    cacheSalt: request.cacheSalt
-                ),
-                at: now
-            )
+            let id = try state.engine.submit(request, at: now)
+            state.active[number]?.engineID = id
+            state.numbers[id] = number
+            state.log.change(number) { $0.status = "running" }
         } catch {
             switch error {
             case .queueFull:
-                throw APIError(status: 429, type: "TooManyRequests", message: "The waiting queue is full.")
+                return APIError(status: 429, type: "TooManyRequests", message: "The waiting queue is full.")
             case .contextTooLong(let tokens, let limit):
-                throw .badRequest("The request needs \(tokens) tokens; the KV cache holds \(limit).")
+                return .badRequest("The request needs \(tokens) tokens; the KV cache holds \(limit).")
             }
         }
-        let headers = headers(requestID, port: state.port)
-        let sink = sink(request, id)
-        state.active[id] = ActiveRequest(
-            format: ResponseFormat(request, requestID: requestID, created: Int(WallClock.seconds)),
-            request: request,
-            sink: sink,
-            tokens: answer.tokens,
-            maxTokens: limit,
-            reason: answer.reason,
-            logNumber: logNumber,
-            headers: headers,
-            arrived: now,
-            requestBytes: http.body.count,
-            usage: Usage(promptTokens: request.promptTokens, cachedTokens: 0, completionTokens: 0)
-        )
         pump(&state, to: now)
-        switch sink {
-        case .whole(let reply): return .later(reply)
-        case .stream(let stream):
-            let type = HTTPHeader("content-type", "text/event-stream; charset=utf-8")
-            return .stream(HTTPResponseHead(headers: [type] + headers), stream)
+        return nil
+    }
+
+    /// Notes that a request has failed.
+    func fail(_ number: Int, _ status: Int, _ state: inout State) {
+        state.log.change(number) { entry in
+            entry.status = "failed"
+            entry.httpStatus = status
+            entry.ended = WallClock.seconds
         }
+        count(.failed, &state)
+        state.page = nil
     }
 
     /// The server's own headers, under the names of llm-d-inference-sim.
-    private func headers(_ requestID: String, port: Int) -> [HTTPHeader] {
+    func headers(_ requestID: String, port: Int) -> [HTTPHeader] {
         var headers = [
             HTTPHeader("x-inference-pod", "\(options.podName)-\(index)"), HTTPHeader("x-inference-port", "\(port)"),
         ]
@@ -153,28 +195,65 @@ extension SimulatedServer {
         return headers
     }
 
-    private func sink(_ request: GenerationRequest, _ id: EngineRequestID) -> ActiveRequest.Sink {
+    private func sink(_ request: GenerationRequest, _ number: Int) -> ActiveRequest.Sink {
         if request.isStream, request.api != .embeddings {
             let stream = HTTPBodyStream()
-            stream.onDisconnect { self.clientLeft(id) }
+            stream.onDisconnect { self.clientLeft(number) }
             return .stream(stream)
         }
         let reply = HTTPLaterReply()
-        reply.onDisconnect { self.clientLeft(id) }
+        reply.onDisconnect { self.clientLeft(number) }
         return .whole(reply)
     }
 
-    private func clientLeft(_ id: EngineRequestID) {
-        state.withLock { state in
+    /// A client has gone before its answer was complete: whatever the request holds is given up at once.
+    func clientLeft(_ number: Int) {
+        update { state in
             let now = MonotonicTime.now()
             pump(&state, to: now)
-            guard let active = state.active.removeValue(forKey: id) else { return }
-            state.engine.abort(id, at: now)
-            state.log.change(active.logNumber) { entry in
+            guard let active = state.active.removeValue(forKey: number) else { return }
+            state.log.change(number) { entry in
                 entry.status = "aborted"
+                entry.disconnected = true
                 entry.completionTokens = active.usage.completionTokens
+                entry.ended = WallClock.seconds
             }
+            release(active, &state)
+            count(.disconnect, &state)
+            count(.aborted, &state)
             pump(&state, to: now)
         }
+    }
+
+    /// Frees what a request holds that ends before its time.
+    func release(_ active: ActiveRequest, _ state: inout State) {
+        state.deadlines.cancel(active.deadline)
+        if let id = active.engineID {
+            state.engine.abort(id, at: MonotonicTime.now())
+            state.numbers[id] = nil
+        }
+        leaveSource(active, &state)
+        guard case .announce(let key, _) = active.plan.action else { return }
+        state.meetings.prefillLeft(key)
+        guard let finished = state.finished[key], finished.parked == active.number else { return }
+        state.finished[key] = nil
+        state.deadlines.cancel(finished.deadline)
+        if let blocks = finished.blocks { state.engine.release(blocks, at: MonotonicTime.now()) }
+    }
+
+    /// Lets something be done with a request later, unless it has ended until then.
+    func after(
+        _ wait: Duration,
+        _ number: Int,
+        _ state: inout State,
+        _ action: @escaping @Sendable (SimulatedServer, inout State) -> Void
+    ) {
+        let deadline = state.deadlines.add(at: MonotonicTime.now() + wait) { [weak self] state in
+            guard let self, state.active[number] != nil else { return }
+            state.active[number]?.deadline = nil
+            action(self, &state)
+        }
+        state.deadlines.cancel(state.active[number]?.deadline)
+        state.active[number]?.deadline = deadline
     }
 }

@@ -4,31 +4,73 @@ import HTTPServer
 
 /// One simulated model server: an engine, its metrics, and what its HTTP server answers.
 final class SimulatedServer: Sendable {
-    struct State {
+    struct State: Sendable {
         var engine: Engine
         var random: SeededGenerator
         var metrics: ServerMetrics
         var live: LiveSettings
         var log = RequestLog()
-        var active: [EngineRequestID: ActiveRequest] = [:]
+        /// By number in the log.
+        var active: [Int: ActiveRequest] = [:]
+        var numbers: [EngineRequestID: Int] = [:]
         var port = 0
         var requestCount = 0
         /// The page as it was last rendered, until something changes.
         var page: [UInt8]?
+        var rules: [FaultRule]
+        var ledger: KVLedger
+        var meetings = Rendezvous<SideChannelReply>()
+        /// Prefills that have ended and wait for their decode, by name.
+        var finished: [String: FinishedPrefill] = [:]
+        /// Parameters as they were given, by lease.
+        var given: [String: String] = [:]
+        /// What this encoder has computed.
+        var embeddings: Set<String> = []
+        var deadlines = Deadlines()
+        var counts = [Int](repeating: 0, count: ServerEvent.allCases.count)
+        var waiters: [EventWaiter] = []
+        /// Where other engines reach this one.
+        var address = SideChannel.Address(host: "127.0.0.1", port: 0)
+        /// Between its end and its next start.
+        var isDown = false
+        /// What is to be done without the lock.
+        var after: [@Sendable () -> Void] = []
+    }
+
+    typealias SideChannelReply = @Sendable (JSONValue) -> Void
+
+    /// The pinned blocks of a prefill that waits for its decode, and its parked answer's number.
+    struct FinishedPrefill: Sendable {
+        let blocks: EngineRequestID?
+        let parked: Int?
+        let deadline: Int
     }
 
     let options: Options
     let index: Int
+    let role: EngineRole?
     let timekeeper: Timekeeper
+    let storage: SharedStorage
     let page: MetricsPage
     let started: Double
     let state: Lock<State>
+    let lifecycle: ServerLifecycle
 
-    init(options: Options, index: Int, timekeeper: Timekeeper, started: Double) {
+    init(
+        options: Options,
+        index: Int,
+        timekeeper: Timekeeper,
+        storage: SharedStorage,
+        started: Double,
+        fleet: FleetLinks
+    ) {
         self.options = options
         self.index = index
         self.timekeeper = timekeeper
+        self.storage = storage
         self.started = started
+        role = options.role(of: index)
+        lifecycle = ServerLifecycle(fleet)
         page = MetricsPageLayout.page(
             MetricsPageLayout.Facts(
                 model: options.modelNames[0],
@@ -36,6 +78,7 @@ final class SimulatedServer: Sendable {
                 blockSize: options.engine.blockSize,
                 blockCount: options.engine.kvCacheSize,
                 hasAdapters: !options.adapters.isEmpty || options.fakeMetrics?.adapters != nil,
+                hasNIXL: options.disaggregation.kvConnector == .nixl,
                 started: started
             )
         )
@@ -48,35 +91,58 @@ final class SimulatedServer: Sendable {
                 engine: Engine(engine),
                 random: SeededGenerator(seed: engine.seed ^ 0x5851_F42D_4C95_7F2D),
                 metrics: metrics,
-                live: options.live
+                live: options.live,
+                rules: options.faultRules,
+                ledger: KVLedger(engineID: Self.newEngineID())
             )
         )
+    }
+
+    /// Changes the state, then does what came up and must be done without the lock: calls of other servers.
+    func update<Result>(_ body: (inout State) -> Result) -> Result where Result: Sendable {
+        let (result, after) = state.withLock { state in
+            let result = body(&state)
+            if !state.waiters.isEmpty { settleWaiters(&state) }
+            defer { state.after = [] }
+            return (result, state.after)
+        }
+        for action in after { action() }
+        return result
+    }
+
+    /// A version 4 UUID, new at every start of an engine.
+    static func newEngineID() -> String {
+        var system = SystemRandomNumberGenerator()
+        let high = system.next() & ~0xF000 | 0x4000
+        let low = system.next() & ~(3 << 62) | 1 << 63
+        func digits(_ value: UInt64) -> String {
+            let text = String(value, radix: 16)
+            return String(repeating: "0", count: 16 - text.count) + text
+        }
+        let text = Array(digits(high) + digits(low))
+        return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(text[$0]) }.joined(separator: "-")
     }
 
     /// The HTTP server's handler.
     func handle(_ request: HTTPRequest) -> HTTPReply {
         switch (request.method, request.path) {
         case ("GET", "/metrics"), ("HEAD", "/metrics"): return metrics()
-        case ("GET", "/health"), ("GET", "/ping"):
+        case ("GET", "/health"), ("GET", "/ping"), ("GET", "/health_generate"):
             return .response(HTTPResponse(status: state.withLock { $0.live.faults.healthStatus }))
         case ("GET", "/version"): return .response(json("{\"version\":\"0.32.0+apus-sim\"}"))
         case ("GET", "/v1/models"): return .response(json(models))
-        case ("GET", "/admin/config"): return .response(json(state.withLock { configuration($0).text }))
-        case ("POST", "/admin/config"): return .response(configure(request))
-        case ("GET", "/admin/requests"): return .response(json(state.withLock { $0.log.json.text }))
-        case ("DELETE", "/admin/requests"):
-            state.withLock { $0.log.removeAll() }
-            return .response(HTTPResponse())
         case ("POST", "/reset_prefix_cache"):
             state.withLock { state in
                 state.engine.resetPrefixCache()
                 state.page = nil
             }
             return .response(HTTPResponse())
+        case ("POST", "/abort_request") where options.disaggregation.engine == .sglang: return abortRequest(request)
         case ("POST", let path):
             if let api = GenerationAPI(rawValue: path) { return generate(api, request) }
         default: break
         }
+        if let reply = administer(request) ?? sideChannel(request) { return reply }
         let isKnown = Self.paths.contains(request.path)
         let detail = isKnown ? "Method Not Allowed" : "Not Found"
         return .response(json("{\"detail\":\"\(detail)\"}", status: isKnown ? 405 : 404))
@@ -85,7 +151,8 @@ final class SimulatedServer: Sendable {
     private static let paths: Set<String> = [
         "/metrics", "/health", "/ping", "/version", "/v1/models", "/admin/config", "/admin/requests",
         "/reset_prefix_cache", "/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages",
-        "/v1/embeddings",
+        "/v1/embeddings", "/inference/v1/generate", "/sim/audit", "/sim/faults", "/sim/wait", "/sim/restart",
+        "/sim/expire",
     ]
 
     func json(_ text: String, status: Int = 200, headers: [HTTPHeader] = []) -> HTTPResponse {
@@ -138,94 +205,11 @@ final class SimulatedServer: Sendable {
             engine: engine,
             server: state.metrics,
             fake: state.live.fakeMetrics,
-            maxLoras: options.engine.maxLoras
+            maxLoras: options.engine.maxLoras,
+            events: state.counts
         )
-        let body = page.rendered(values)
+        let body = options.disaggregation.engine == .sglang ? values.sglangPage(options) : page.rendered(values)
         state.page = body
         return body
-    }
-
-    // MARK: Settings
-
-    private func configuration(_ state: borrowing State) -> JSONValue {
-        let live = state.live
-        let latency = live.latency
-        let faults = live.faults
-        return .object([
-            ("model", .string(options.model)),
-            ("role", .string(options.role)),
-            ("port", .integer(state.port)),
-            ("max-num-seqs", .integer(options.engine.maxNumSeqs)),
-            ("max-model-len", .integer(options.engine.maxModelLen)),
-            ("kv-cache-size", .integer(options.engine.kvCacheSize)),
-            ("block-size", .integer(options.engine.blockSize)),
-            ("mode", .string(live.mode.rawValue)),
-            ("latency-calculator", .string(latency.calculator.rawValue)),
-            ("time-to-first-token", .string(DurationText.write(latency.timeToFirstToken))),
-            ("prefill-overhead", .string(DurationText.write(latency.prefillOverhead))),
-            ("prefill-time-per-token", .string(DurationText.write(latency.prefillTimePerToken))),
-            ("inter-token-latency", .string(DurationText.write(latency.interTokenLatency))),
-            ("time-factor-under-load", .number(latency.timeFactorUnderLoad)),
-            ("failure-injection-rate", .integer(faults.failureInjectionRate)),
-            ("failure-types", .array(faults.failureTypes.map { .string($0.rawValue) })),
-            ("hang", .bool(faults.hangs)),
-            ("drop", .bool(faults.drops)),
-            ("cut-after-tokens", .integer(faults.cutAfterTokens ?? -1)),
-            ("metrics-status", .integer(faults.metricsStatus)),
-            ("metrics-hang", .bool(faults.metricsHang)),
-            ("health-status", .integer(faults.healthStatus)),
-            ("fake-metrics", live.fakeMetrics?.json ?? .null),
-        ])
-    }
-
-    private func configure(_ request: HTTPRequest) -> HTTPResponse {
-        do {
-            let document: JSONValue
-            do throws(JSONError) {
-                document = try JSONReader.read(request.body)
-            } catch {
-                throw OptionError("not JSON: \(error.message) at byte \(error.offset)")
-            }
-            guard let members = document.members else { throw OptionError("a JSON object is expected") }
-            return try state.withLock { state in
-                var live = state.live
-                for (name, value) in members { try live.set(name, value) }
-                try options.latency(live.latency)
-                state.live = live
-                state.engine.setLatency(live.latency)
-                state.page = nil
-                return json(configuration(state).text)
-            }
-        } catch {
-            let message = (error as? OptionError)?.message ?? "\(error)"
-            return json(APIError.badRequest(message).body(for: nil), status: 400)
-        }
-    }
-}
-
-extension LiveSettings {
-    /// Sets what a member of `POST /admin/config` says.
-    mutating func set(_ name: String, _ value: JSONValue) throws(OptionError) {
-        let setting = Setting.all.first { $0.name == name }
-        do throws(OptionError) {
-            switch setting?.effect {
-            case .live(let set):
-                let text =
-                    switch value {
-                    case .string(let text): text
-                    case .array(let elements) where name == "failure-types":
-                        elements.compactMap(\.string).joined(separator: ",")
-                    default: value.text
-                    }
-                try set(&self, text)
-            case .liveToggle(let set):
-                guard let on = value.bool else { throw OptionError("takes true or false") }
-                set(&self, on)
-            case nil: throw OptionError("is not known")
-            default: throw OptionError("cannot change at run time")
-            }
-        } catch {
-            throw OptionError("\(name): \(error.message)")
-        }
     }
 }

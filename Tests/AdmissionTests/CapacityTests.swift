@@ -162,7 +162,49 @@ struct CapacityTests {
         harness.pool.replaceEndpoints([])
         let third = try #require(harness.admit().queued)
         harness.alarm.advance(by: .seconds(100))
-        #expect(third.outcome == .noEndpoints, "that is no lack of room")
+        #expect(third.outcome == .noEndpointsCame, "that is no lack of room")
+    }
+
+    @Test("A request may say how long it waits, shorter or longer than the others; who leaves is forgotten")
+    func ownTimeToLive() throws {
+        let harness = Harness { $0.requestTTL = .seconds(60) }
+        harness.admit()
+        let long = try #require(harness.admit(timeToLive: .seconds(300)).queued)
+        let common = try #require(harness.admit().queued)
+        let short = try #require(harness.admit(timeToLive: .seconds(5)).queued)
+        let left = try #require(harness.admit(timeToLive: .seconds(2)).queued)
+        harness.controller.leave(left)
+        harness.alarm.advance(by: .milliseconds(4_999))
+        #expect([long, common, short].allSatisfy { $0.outcome == nil })
+        harness.alarm.advance(by: .milliseconds(1))
+        #expect(short.outcome == .expired)
+        harness.alarm.advance(by: .seconds(55))
+        #expect(common.outcome == .expired && long.outcome == nil)
+        harness.alarm.advance(by: .seconds(240))
+        #expect(long.outcome == .expired)
+        #expect(harness.controller.waiting.requests == 0)
+    }
+
+    @Test("The heap of own ends is bounded by what waits, and ordered whatever comes and goes")
+    func expiryHeap() {
+        var heap = ExpiryHeap()
+        var generator = SeededGenerator(seed: 5)
+        var live: [(UInt64, QueuedRequest)] = []
+        for number in 0..<20_000 {
+            let end = UInt64.random(in: 0..<1_000_000, using: &generator)
+            let request = QueuedRequest(
+                AdmissionRequest(receivedAt: MonotonicTime(nanoseconds: 0)),
+                number: UInt64(number),
+                queuedAt: MonotonicTime(nanoseconds: 0)
+            )
+            heap.insert(request, at: MonotonicTime(nanoseconds: end))
+            live.append((end, request))
+            if live.count > 100 {
+                live.remove(at: Int.random(in: 0..<live.count, using: &generator)).1.outcome = .cancelled
+            }
+            #expect(heap.count <= 2 * 101 + 65)
+            #expect(heap.first()?.at.nanoseconds == live.map(\.0).min())
+        }
     }
 
     @Test("A full queue of an empty pool says that there is no endpoint")

@@ -106,7 +106,7 @@ struct DispatchTests {
         let queued = try #require(harness.admit().queued)
         harness.controller.drain()
         #expect(queued.outcome == .shuttingDown)
-        #expect(harness.admit().refusal == .shuttingDown)
+        #expect(harness.admit().refusal == .refusedByShutdown)
         harness.endOne()
         #expect(harness.admit().isAdmitted)
     }

@@ -50,6 +50,56 @@ struct SaturationTests {
         reservation.release()
     }
 
+    @Test("What an engine ran before without a queue, it is taken to run at once again; the rest waits")
+    func freePlaces() {
+        pool.replaceEndpoints([Harness.description(0)])
+        func page(waiting: Int, running: Int) {
+            let endpoint = pool.snapshot.endpoints[0]
+            var update = MetricsUpdate()
+            update.waitingQueueSize = waiting
+            update.runningRequests = running
+            pool.scrapeSucceeded(endpoint, pool.scrapeStarted(endpoint, at: now), update)
+            pool.publish()
+        }
+        page(waiting: 0, running: 40)
+        page(waiting: 0, running: 8)
+        // 32 that it ran more once, and a quarter of the 8.
+        let held = (0..<34).map { _ in Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1)) }
+        #expect(value(UtilizationDetector(), at: now) == 0)
+        let further = Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1))
+        #expect(abs(value(UtilizationDetector(), at: now) - 0.2) < 1e-6)
+        // A queue shows that there is no more room than that.
+        page(waiting: 1, running: 35)
+        page(waiting: 0, running: 35)
+        #expect(pool.candidates(at: now).list[0].queued == 0)
+        let more = (0..<9).map { _ in Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1)) }
+        #expect(pool.candidates(at: now).list[0].queued == 1)
+        withExtendedLifetime(held + [further] + more) {}
+    }
+
+    @Test(
+        "What was granted is measured by the detector of the moment, so that nothing is left of it when it is settled"
+    )
+    func adopted() {
+        pool.replaceEndpoints([Harness.description(0)])
+        var byTokens = ConcurrencyDetector()
+        byTokens.mode = .tokens
+        byTokens.maxTokenConcurrency = 10_000
+        var saturation = PoolSaturation(byTokens)
+        saturation.update(pool, at: now)
+        saturation.grant(tokens: 5_000)
+        #expect(saturation.value == 0.5)
+        var byRequests = ConcurrencyDetector()
+        byRequests.maxConcurrency = 10
+        saturation.adopt(byRequests)
+        saturation.update(pool, at: now)
+        #expect(saturation.value == 0.1)
+        saturation.settle(tokens: 5_000)
+        #expect(saturation.value == 0)
+        saturation.grant(tokens: .max)
+        saturation.grant(tokens: .max)
+    }
+
     @Test("concurrency-detector: what is in flight by what is allowed, in requests or tokens")
     func concurrency() {
         pool.replaceEndpoints((0..<2).map { Harness.description($0) })
@@ -68,7 +118,7 @@ struct SaturationTests {
         #expect(value(ConcurrencyDetector(), at: now) == 1)
     }
 
-    @Test("A disaggregated pool is as full as its fullest stage")
+    @Test("A disaggregated pool is as full as the fuller of prefill and decode")
     func stages() {
         let roles = ["prefill", "decode", nil, "prefill-decode", "encode"]
         pool.replaceEndpoints(roles.enumerated().map { Harness.description($0, role: $1) })
@@ -79,7 +129,10 @@ struct SaturationTests {
         scrape([(0, 0), (5, 0), (5, 0), (5, 0), (0, 0)], at: now)
         #expect(value(detector, at: now) == 1)
         scrape([(0, 0), (0, 0), (0, 0), (0, 0), (10, 0)], at: now)
-        #expect(value(detector, at: now) == 2)
+        #expect(value(detector, at: now) == 0, "not everybody needs an encoder")
+        pool.replaceEndpoints([Harness.description(9, role: "encode")])
+        scrape([(10, 0)], at: now)
+        #expect(value(detector, at: now) == 2, "but nobody else is there")
     }
 
     @Test("Kept up to date one endpoint at a time, it is what reading the whole pool gives")

@@ -67,7 +67,8 @@ final class Harness {
         flow: String = "default-flow",
         bytes: Int = 0,
         tokens: Int = 0,
-        ttft: Duration? = nil
+        ttft: Duration? = nil,
+        timeToLive: Duration? = nil
     ) -> Entry {
         let request = AdmissionRequest(
             fairnessID: flow,
@@ -75,7 +76,8 @@ final class Harness {
             byteCount: bytes,
             tokens: tokens,
             receivedAt: alarm.now,
-            timeToFirstToken: ttft
+            timeToFirstToken: ttft,
+            timeToLive: timeToLive
         )
         switch controller.admit(request, candidates: { pool.candidates(at: alarm.now) }) {
         case .admitted(let grant):

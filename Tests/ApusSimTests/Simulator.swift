@@ -116,7 +116,11 @@ final class Simulator {
     }
 
     func send(_ request: TestRequest, server: Int = 0) async throws -> Answer {
-        let response = try await HTTPTestClient(port: ports[server]).send(request)
+        try await Self.send(request, port: ports[server])
+    }
+
+    static func send(_ request: TestRequest, port: Int) async throws -> Answer {
+        let response = try await HTTPTestClient(port: port).send(request)
         let headers = Dictionary(
             response.headers.map { ($0.name.lowercased(), $0.value) },
             uniquingKeysWith: { first, _ in first }

@@ -72,4 +72,46 @@ struct ReloadTests {
             #expect(try await deployment.arrival(again.id).server.port == home)
         }
     }
+
+    @Test("Objectives and rewritten models follow the file")
+    func objectives() async throws {
+        func configuration(_ priority: Int, _ target: String) -> String {
+            """
+            apiVersion: llm-d.ai/v1alpha1
+            kind: EndpointPickerConfig
+            plugins: [{type: queue-scorer}]
+            objectives: [{name: mine, priority: \(priority)}]
+            modelRewrites: [{name: alias, rules: [{matches: [{model: {value: alias}}], targets: [{modelRewrite: \(target)}]}]}]
+            """
+        }
+        let first = configuration(3, "nobody")
+        let plan = Deployment.Plan(
+            servers: 1,
+            endpoints: { ports, directory in
+                [
+                    "--endpoints=127.0.0.1:\(ports[0])",
+                    "--config-file=" + (try directory.write(first, to: "config.yaml")),
+                ]
+            }
+        )
+        try await withDeployment(plan) { deployment in
+            let request = Ask.completion(model: "alias", headers: [("x-llm-d-inference-objective", "mine")])
+            let before = try await deployment.send(request)
+            #expect(before.response.status == 404)
+            #expect(try await deployment.apus.accessLine(before.id)["priority"].int == 3)
+            _ = try deployment.directory.write(configuration(-3, Simulators.model), to: "config.yaml")
+            try await eventually("the new objective is in effect") {
+                try await JSON(text: deployment.apus.page("/debug/config").text)["objectives"][0]["priority"].int == -3
+            }
+            let after = try await deployment.send(request)
+            #expect(after.response.status == 200)
+            #expect(try JSON(text: after.response.text)["model"].string == "alias")
+            #expect(try await deployment.apus.accessLine(after.id)["priority"].int == -3)
+            let counted = #"{model_name="alias",model_rewrite_name="alias",target_model="demo"}"#
+            for prefix in ["llm_d_epp", "inference_extension"] {
+                let name = "\(prefix)_model_rewrite_decisions_total\(counted)"
+                #expect(try await deployment.apus.metrics()[name] == 1)
+            }
+        }
+    }
 }

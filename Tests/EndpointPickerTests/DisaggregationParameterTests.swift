@@ -50,7 +50,7 @@ struct DisaggregationParameterTests {
         #expect(handler.profiles == DisaggregationHandler.Profiles())
         #expect((handler.prefillDecider as? PrefixBasedDecider)?.nonCachedTokens == 16)
         #expect(handler.encodeDecider is MultimodalDecider)
-        #expect(handler.traits.disaggregates && handler.traits.countsMultimodalParts)
+        #expect(handler.traits.disaggregates)
         // The decider needs to know what endpoints hold, and nothing else asks for it.
         #expect(found?.scheduler.prefixCache != nil)
     }
@@ -135,7 +135,7 @@ struct DisaggregationParameterTests {
         let (found, _) = configured("{headerName: X-Stage}", type: "header-profile-handler")
         let handler = try #require(found?.scheduler.handler as? HeaderProfileHandler)
         #expect(handler.headerName == "x-stage")
-        #expect(handler.conditionalDecider?.nonCachedTokens == 16)
+        #expect(found?.scheduler.conditionalDecider?.nonCachedTokens == 16)
         let missing = configured("{defaultProfile: decod}", type: "header-profile-handler")
         #expect(missing.setup == nil)
         #expect(missing.said.contains { $0.contains(#"no profile is named "decod"; did you mean "decode"?"#) })

@@ -38,6 +38,32 @@ struct FlowControlSetupTests {
         #expect(flowControl.usageLimit as? StaticUsageLimitPolicy == StaticUsageLimitPolicy(threshold: 1))
     }
 
+    @Test(
+        "An empty pool makes wait as long as any other, but where something else is said",
+        arguments: [
+            ("defaultRequestTTL: 10m", Duration.seconds(600)), ("defaultRequestTTL: 0s", nil),
+            ("defaultRequestTTL: 10m, noEndpointRequestTTL: 5s", .seconds(5)), ("noEndpointRequestTTL: 0s", nil),
+            ("maxRequests: 5", .seconds(60)),
+        ]
+    )
+    func noEndpointTTL(section: String, expected: Duration?) throws {
+        let (found, _) = setup(
+            "featureGates: [flowControl]\nflowControl: {\(section)}\nplugins: [{type: queue-scorer}]"
+        )
+        #expect(try #require(found?.admission.flowControl).noEndpointTTL == expected)
+    }
+
+    @Test("Without the gate the detector counts all the same, and only the rest of the section is warned of")
+    func detectorWithoutGate() {
+        let plugins = "plugins: [{type: queue-scorer}, {type: concurrency-detector}]\n"
+        let detector = "saturationDetector: {pluginRef: concurrency-detector}"
+        let (found, said) = setup(plugins + "flowControl: {\(detector)}")
+        #expect(said.isEmpty, "\(said)")
+        #expect(found?.admission.detector is ConcurrencyDetector)
+        let more = setup(plugins + "flowControl: {\(detector), maxRequests: 5}").said
+        #expect(more.count == 1 && more[0].contains("has no effect without the feature gate"))
+    }
+
     @Test("Everything that is said counts; 0 is the default of a band, and no limit elsewhere")
     func everything() throws {
         let (found, said) = setup(
@@ -68,7 +94,7 @@ struct FlowControlSetupTests {
         #expect(detector.headroom == 0.5)
         let flowControl = try #require(admission.flowControl)
         #expect(flowControl.maxBytes == nil && flowControl.maxRequests == 1_000)
-        #expect(flowControl.requestTTL == nil && flowControl.noEndpointTTL == .seconds(60))
+        #expect(flowControl.requestTTL == nil && flowControl.noEndpointTTL == nil)
         #expect(flowControl.defaultBand.fairness is RoundRobinFairnessPolicy)
         #expect(flowControl.defaultBand.maxRequests == 5_000)
         #expect(flowControl.bands[10]?.maxBytes == 1 << 30)
@@ -140,7 +166,7 @@ struct FlowControlSetupTests {
         let text = "featureGates: [flowControl]\ndataLayer: {injectDefaults: false}\nplugins: [{type: queue-scorer}"
         let (none, said) = setup(text + "]")
         #expect(none == nil)
-        #expect(said.count == 1 && said[0].hasPrefix("f:3:16: error: flow control would let nothing in"), "\(said)")
+        #expect(said.count == 2 && said[0].hasPrefix("f:3:16: error: flow control would let nothing in"), "\(said)")
         #expect(setup(text + ", {type: concurrency-detector}]").setup != nil)
     }
 

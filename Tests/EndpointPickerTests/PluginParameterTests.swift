@@ -107,7 +107,13 @@ struct PluginParameterTests {
             ("prefix-based-pd-decider", "{nonCachedTokens: -1}", "must be at least 0"),
             ("disagg-profile-handler", "{stageOrder: encode-first}", "must be one of decode-first, prefill-first"),
             ("disagg-profile-handler", "{deciders: {prefil: x}}", "did you mean \"prefill\"?"),
-            ("token-producer", "{backend: vllm}", "must be one of estimate"),
+            ("token-producer", "{backend: uds}", "must be one of estimate, vllm"),
+            ("token-producer", "{backend: vllm, vllm: {url: \"https://render:8000\"}}", "https is not available yet"),
+            ("token-producer", "{vllm: {url: \"render:8000\"}}", "must be an address such as"),
+            ("token-producer", "{vllm: {timeout: 0s}}", "must be at least 1.0ms"),
+            ("token-producer", "{backend: estimate, modelName: m}", "is for the backend \"vllm\""),
+            ("token-producer", "{estimate: {image: {defaultResolution: {width: 1}}}}", "missing key \"height\""),
+            ("token-producer", "{estimate: {video: {frames: {mode: none}}}}", "must be one of sampled, strided"),
             ("inflight-load-producer", "{maxEstimatedOutputTokens: -1}", "must be at least 0"),
             ("destination-endpoint-served-verifier", "{a: b}", "unknown parameter \"a\""),
         ]
@@ -228,6 +234,68 @@ struct PluginParameterTests {
         #expect(registries.map(\.sources) == [[.cookie("sid")], [.header("x-s"), .cookie("sid")]])
         #expect(registries.map(\.bindings.capacity) == [7, SessionBindings.defaultCapacity])
         #expect(registries.map(\.bindings.timeToLive) == [.seconds(3_600), .seconds(60)])
+    }
+
+    @Test("session_id reads the mapping that llm-d has for it, and has no preference for a new session")
+    func sessionIdentifiers() throws {
+        let (found, said) = setup(
+            """
+            plugins:
+            - {name: sessions, type: session-id-producer, parameters: {headerName: X-T}}
+            - type: session-affinity-filter
+              parameters:
+                strategy: session_id
+                sessionIdConfig:
+                  sources: [{header: X-S}, {attribute: session-id, producer: sessions}]
+                  evictionTtlSeconds: 60
+                  evictionSweepSeconds: 5
+            - name: token
+              type: session-affinity-scorer
+              parameters: {encodedEndpointHeaderConfig: {headerName: X-Token}}
+            """
+        )
+        #expect(said.isEmpty, "\(said)")
+        let policies = try #require(found?.scheduler.policies)
+        #expect(policies.sessionTokens.map(\.header) == ["x-token"])
+        let registry = try #require(policies.observers.first as? SessionRegistry)
+        #expect(registry.sources == [.header("x-s"), .header("x-t")])
+        #expect(registry.bindings.timeToLive == .seconds(60))
+        #expect(!registry.placesNew)
+    }
+
+    @Test(
+        "Every plugin that reads the load may say from which producer",
+        arguments: [
+            ("token-load-scorer", ""), ("active-request-scorer", ""), ("concurrency-detector", ""),
+            ("utilization-filter", "conditions: [{metric: active-requests, maxValue: 5}], "),
+        ]
+    )
+    func inFlightProducer(type: String, more: String) {
+        let good = one(type, "{\(more)inFlightLoadProducerName: inflight-load-producer}")
+        #expect(good.said.isEmpty || good.said.allSatisfy { $0.contains("no scorer") }, "\(good.said)")
+        let bad = one(type, "{\(more)inFlightLoadProducerName: other}")
+        #expect(bad.said.contains { $0.contains("no inflight-load-producer is named \"other\"") })
+    }
+
+    @Test("A topology-extractor names the labels for those who compare places")
+    func topologyLabels() throws {
+        let text = """
+            plugins:
+            - {name: places, type: topology-extractor, parameters: {hostnameLabel: host, zoneLabel: z}}
+            - {type: topology-affinity-filter, parameters: {topologyProducerName: places}}
+            - {type: topology-affinity-scorer}
+            """
+        let (found, said) = setup(text)
+        #expect(said.isEmpty, "\(said)")
+        var expected = Topology.Labels()
+        expected.host = "host"
+        expected.zone = "z"
+        let profile = try #require(found?.scheduler.profiles.first)
+        #expect((profile.filters.first?.filter as? TopologyAffinityFilter)?.labels == expected)
+        #expect((profile.scorers.first?.scorer as? TopologyAffinityScorer)?.labels == expected)
+        let wrong = one("topology-affinity-filter", "{topologyProducerName: other}")
+        #expect(wrong.said.contains { $0.contains("no topology-extractor is named \"other\"") })
+        #expect(one("topology-affinity-filter", "{topologyProducerName: topology-extractor}").setup != nil)
     }
 
     @Test("The load counts as the producer says; only one may say it")

@@ -108,7 +108,7 @@ struct PluginRegistryTests {
             ("approx-prefix-cache-producer", "maxPrefixBlocksToMatch: []", "must be an integer, not a list"),
             ("approx-prefix-cache-producer", "maxPrefixTokensToMatch: -1", "must be at least 0"),
             ("inflight-load-producer", "outputRatio: -1", "must be at least 0"),
-            ("token-producer", "backend: vllm", "must be one of estimate"),
+            ("token-producer", "backend: uds", "must be one of estimate"),
             ("metrics-data-source", "scheme: ftp", "must be one of http, https"),
             ("metrics-data-source", "path: metrics", "must begin with /"),
             ("core-metrics-extractor", "defaultEngine: vlm", "did you mean \"vllm\"?"),
@@ -197,11 +197,13 @@ struct PluginRegistryTests {
         #expect(said.isEmpty)
         #expect(alone?.scheduler.prefixCache?.settings.blockSizeTokens == 128)
         #expect(alone?.scheduler.prefixCache?.settings.autoTune == false)
+        #expect(alone?.scheduler.prefixCache?.settings.isCapacityGiven == false)
 
         let (both, warned) = setup(
             "plugins:\n- \(scorer)\n- {type: approx-prefix-cache-producer, parameters: {lruCapacityPerServer: 7}}\n"
         )
         #expect(both?.scheduler.prefixCache?.settings.lruCapacityPerServer == 7)
+        #expect(both?.scheduler.prefixCache?.settings.isCapacityGiven == true)
         #expect(both?.scheduler.prefixCache?.settings.autoTune == true)
         #expect(
             warned == [
@@ -406,5 +408,29 @@ struct PluginRegistryTests {
             ]
         )
         #expect(ConfigurationLoader.check("/").map(\.description) == ["/:1:1: error: is a directory"])
+    }
+
+    @Test(
+        "Metrics are read with the older version, too, when dataLayer only says where the endpoints are; doing without is warned of"
+    )
+    func olderDiscovery() {
+        let text = """
+            kind: EndpointPickerConfig
+            plugins:
+            - {type: file-discovery, parameters: {path: /e}}
+            - type: queue-scorer
+            dataLayer: {discovery: {pluginRef: file-discovery}}
+            """
+        let old = "apiVersion: inference.networking.x-k8s.io/v1alpha1\n" + text
+        #expect(ConfigurationLoader.setup(text: Array(old.utf8), file: "f").setup?.metrics != nil)
+        let said = setup("plugins: [{type: queue-scorer}]\ndataLayer: {injectDefaults: false}").said
+        #expect(said.contains { $0.contains("\"queue-scorer\" decides by metrics, and dataLayer reads none") })
+    }
+
+    @Test("A byte-order mark is passed over, and positions do not count it")
+    func byteOrderMark() {
+        let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins: [{type: queue-scorers}]"
+        let result = ConfigurationLoader.setup(text: [0xEF, 0xBB, 0xBF] + Array(text.utf8), file: "f")
+        #expect(result.diagnostics.last?.position == SourcePosition(line: 3, column: 18))
     }
 }

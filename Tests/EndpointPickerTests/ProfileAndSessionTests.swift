@@ -122,7 +122,7 @@ struct ProfileAndSessionTests {
         let configuration = """
             plugins:
             - type: queue-scorer
-            - {type: session-affinity-filter, parameters: {strategy: session_id}}
+            - {type: session-affinity-filter, parameters: {strategy: session_id_header}}
             """
         try await withPicker((0..<4).map { Pod($0, 0, 0.1) }, scheduler: scheduler(configuration)) { picker in
             var homes: [String: String] = [:]

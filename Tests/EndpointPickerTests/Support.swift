@@ -5,6 +5,7 @@ import EndpointPicker
 import Pool
 import RPC
 import Scheduling
+import SubRequests
 import Telemetry
 import TestSupport
 import Testing
@@ -146,6 +147,9 @@ func withPicker<Result>(
     admission: AdmissionSettings? = nil,
     alarm: ManualAlarm = ManualAlarm(now: .now()),
     priorities: [String: Int] = [:],
+    modelRewrites: [InferenceModelRewrite] = [],
+    client httpClient: HTTPClient? = nil,
+    onRenderer: @escaping @Sendable (String?) -> Void = { _ in },
     _ body: (TestPicker) async throws -> Result
 ) async throws -> Result {
     let pool = Pool(stalenessThreshold: .seconds(3600))
@@ -159,8 +163,7 @@ func withPicker<Result>(
             poolName: "test-pool",
             telemetry: telemetry,
             alarm: alarm,
-            clock: { alarm.now },
-            priority: { priorities[$0] ?? 0 }
+            clock: { alarm.now }
         )
     }
     let director = Director(
@@ -169,8 +172,11 @@ func withPicker<Result>(
         telemetry: telemetry,
         settings: settings,
         admission: gate,
+        renderer: httpClient.map { TokenRenderer(client: $0, telemetry: telemetry, onTransition: onRenderer) },
         seed: 1
     )
+    director.use(ObjectiveTable(priorities.map { InferenceObjective(name: $0.key, priority: $0.value) }))
+    director.use(ModelRewriteTable(modelRewrites))
     var configuration = ServerConfiguration.defaults
     configuration.bindAddress = "127.0.0.1"
     configuration.port = 0

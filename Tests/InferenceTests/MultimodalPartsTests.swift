@@ -6,7 +6,7 @@ import Testing
 @Suite struct MultimodalPartsTests {
     private func count(_ body: String, _ api: InferenceAPI = .chatCompletions) throws -> Int {
         let buffer = ByteBuffer(copying: body.utf8)
-        return MultimodalParts.count(of: try InferenceRequest.read(buffer, api: api), in: buffer)
+        return MultimodalParts(in: try InferenceRequest.read(buffer, api: api), buffer).count
     }
 
     @Test("Images, videos and sounds of each API are counted, however the JSON is spaced")

@@ -12,7 +12,14 @@ import Testing
     ) throws -> [UInt64] {
         let input = buffer(body)
         let request = try InferenceRequest.read(input, api: api)
-        return PrefixBlocks.hashes(of: request, in: input, model: model, blockBytes: blockBytes, maxBlocks: maxBlocks)
+        return PrefixBlocks.hashes(
+            of: request,
+            in: input,
+            model: model,
+            blockTokens: blockBytes,
+            bytesPerToken: 1,
+            maxBlocks: maxBlocks
+        )
     }
 
     private func completion(_ prompt: String, _ more: String = "") -> String {
@@ -67,5 +74,67 @@ import Testing
                 try hashes(parts, .responses, blockBytes: blockBytes, maxBlocks: limit) == Array(expected.prefix(limit))
             )
         }
+    }
+
+    // MARK: Token ids
+
+    private func blocks(_ prompt: String, blockTokens: Int = 4, maxBlocks: Int = 256) throws -> [UInt64] {
+        let input = buffer(#"{"model":"m","prompt":\#(prompt)}"#)
+        return PrefixBlocks.hashes(
+            of: try InferenceRequest.read(input, api: .completions),
+            in: input,
+            model: "m",
+            blockTokens: blockTokens,
+            bytesPerToken: 4,
+            maxBlocks: maxBlocks
+        )
+    }
+
+    private func list(_ ids: some Sequence<Int>, _ separator: String = ",") -> String {
+        "[" + ids.map { String($0) }.joined(separator: separator) + "]"
+    }
+
+    @Test(
+        "A prompt of token ids has as many blocks as its ids fill, however many bytes they are",
+        arguments: [1, 3, 16, 64],
+        [0..<1000, 100_000..<101_000, 5..<6]
+    )
+    func tokenBlocks(blockTokens: Int, ids: Range<Int>) throws {
+        for separator in [",", ", ", " ,\n"] {
+            let all = try blocks(list(ids, separator), blockTokens: blockTokens, maxBlocks: 4096)
+            #expect(all.count == ids.count / blockTokens)
+            #expect(Set(all).count == all.count)
+        }
+        #expect(try blocks(list(ids), blockTokens: blockTokens, maxBlocks: 7).count == min(7, ids.count / blockTokens))
+    }
+
+    @Test(
+        "The blocks of a prompt of ids are the first of every longer one's, wherever it ends",
+        arguments: [",", ", ", " , "]
+    )
+    func tokenPrefixes(separator: String) throws {
+        let ids = (0..<200).map { $0 * $0 % 1013 }
+        let whole = try blocks(list(ids, separator))
+        for count in 1...199 {
+            #expect(try blocks(list(ids.prefix(count), separator)) == Array(whole.prefix(count / 4)))
+        }
+        // One other id changes its block and all after it.
+        for changed in [0, 3, 4, 101, 199] {
+            var others = ids
+            others[changed] += 1
+            let found = try blocks(list(others, separator))
+            #expect(zip(found, whole).prefix { $0 == $1 }.count == changed / 4)
+            #expect(Set(found.dropFirst(changed / 4)).isDisjoint(with: whole))
+        }
+    }
+
+    @Test("A block of ids is hashed as it stands in the body, seeded with the hash before it")
+    func tokenChain() throws {
+        let first = XXH3.hash("1, 22,333", seed: XXH3.hash("m"))
+        let second = XXH3.hash("-4,[5],6", seed: first)
+        #expect(try blocks("[ 1, 22,333,-4,[5],6 ,7]", blockTokens: 3) == [first, second])
+        #expect(try blocks("[[1, 22,333],[4]]", blockTokens: 3) == [first])
+        #expect(try blocks("[1]", blockTokens: 1) == [XXH3.hash("1", seed: XXH3.hash("m"))])
+        #expect(try blocks("[1,2]", blockTokens: 0).isEmpty)
     }
 }

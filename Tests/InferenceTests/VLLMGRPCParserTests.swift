@@ -95,7 +95,8 @@ import Testing
                 of: try read(body),
                 in: ByteBuffer(copying: body),
                 model: "",
-                blockBytes: 16,
+                blockTokens: 16,
+                bytesPerToken: 4,
                 maxBlocks: 100
             )
         }
@@ -103,6 +104,45 @@ import Testing
         let short = try blocks(Array(ids.prefix(40)), "one")
         #expect(short.count == 2)
         #expect(try blocks(ids, "another").starts(with: short))
+    }
+
+    @Test("A block is so many ids, of one byte or five, packed or not, in one piece or several", arguments: [1, 7, 16])
+    func tokenBlocks(blockTokens: Int) throws {
+        let ids = (0..<100).map { UInt64($0) * 40_000_000 }
+        func blocks(_ write: @escaping (inout ProtobufWriter) -> Void) throws -> [UInt64] {
+            let body = framed { $0.message(2) { write(&$0) } }
+            let request = try read(body)
+            #expect(request.estimatedPromptTokens == ids.count)
+            return PrefixBlocks.hashes(
+                of: request,
+                in: ByteBuffer(copying: body),
+                model: "",
+                blockTokens: blockTokens,
+                bytesPerToken: 4,
+                maxBlocks: 1_000
+            )
+        }
+        let packed = try blocks { $0.bytes(2, ids.flatMap(varint)) }
+        #expect(packed.count == ids.count / blockTokens)
+        let pieces = try blocks { message in
+            for start in stride(from: 0, to: ids.count, by: 5) {
+                message.bytes(2, ids[start..<start + 5].flatMap(varint))
+            }
+        }
+        #expect(pieces == packed)
+        let loose = try blocks { message in for id in ids { message.varint(2, id) } }
+        #expect(loose.count == ids.count / blockTokens)
+        #expect(Set(loose).count == loose.count)
+    }
+
+    private func varint(_ value: UInt64) -> [UInt8] {
+        var rest = value
+        var bytes: [UInt8] = []
+        while rest >= 0x80 {
+            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        return bytes + [UInt8(rest)]
     }
 
     @Test("Every cut of a message, and every byte of it changed, is refused or read, never fatal")

@@ -236,7 +236,7 @@ struct PoolScrapeTests {
     // MARK: Tiers
 
     private func names(_ subset: SubsetHint? = nil, at milliseconds: Int) -> [String] {
-        let candidates = pool.candidates(in: subset, at: .at(milliseconds))
+        let candidates = pool.candidates(in: subset, at: .at(milliseconds)).preferred
         return (0..<candidates.count).map { candidates.endpoint($0).identity.name }
     }
 

@@ -244,6 +244,32 @@ struct PrefixCacheSettingsTests {
         #expect(settings.blockTokens(in: told) == 64)
     }
 
+    @Test(
+        "Engines with tiny blocks, as SGLang's pages of one token, have as many counted as one as make up 16 tokens",
+        arguments: [(1, 16), (2, 16), (3, 18), (5, 20), (15, 30), (16, 16), (17, 17), (256, 256)]
+    )
+    func tinyBlocks(size: Int, expected: Int) {
+        let settings = PrefixCacheSettings()
+        #expect(settings.blockTokens(in: makePool([Page(blockSize: size)]).snapshot) == expected)
+        // What is remembered is still the whole cache, in the larger blocks.
+        #expect(
+            settings.capacity(engineBlockTokens: size, engineBlocks: 96_000, blockTokens: expected)
+                == min(250_000, 96_000 * size / expected)
+        )
+        // Equal blocks vote as one, whatever their engines call them.
+        let mixed = [Page(blockSize: size), Page(blockSize: expected), Page(blockSize: 512)]
+        #expect(settings.blockTokens(in: makePool(mixed).snapshot) == expected)
+    }
+
+    @Test("A prompt of any length makes no more than 8192 hashes, whatever block size the engines report")
+    func boundedHashes() {
+        let settings = PrefixCacheSettings()
+        for size in 1...64 {
+            let blockTokens = settings.blockTokens(in: makePool([Page(blockSize: size)]).snapshot)
+            #expect(settings.maximumBlocks(blockTokens: blockTokens) <= 8_192)
+        }
+    }
+
     @Test("Of several sizes the most common counts, of equally common ones the smaller, whatever the order")
     func mixedSizes() {
         let settings = PrefixCacheSettings()
@@ -282,6 +308,11 @@ struct PrefixCacheSettingsTests {
         #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: 0, blockTokens: 64) == 31_250)
         #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: .max, blockTokens: 64) == 250_000)
         #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: 1, blockTokens: 64) == 1)
+        // A capacity that somebody wrote is the most.
+        settings.isCapacityGiven = true
+        #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: .max, blockTokens: 64) == 31_250)
+        #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: 100_000, blockTokens: 16) == 31_250)
+        #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: 5_000, blockTokens: 16) == 5_000)
         settings.autoTune = false
         #expect(settings.capacity(engineBlockTokens: 16, engineBlocks: 5_000, blockTokens: 16) == 31_250)
     }

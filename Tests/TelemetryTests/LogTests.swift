@@ -106,10 +106,13 @@ struct LogTests {
     func fairness() throws {
         let record = filled(Telemetry())
         #expect(try json(AccessLog.line(record, .json))["fairnessId"] == nil)
+        #expect(try json(AccessLog.line(record, .json))["priority"] == nil)
         record.fairnessID = "tenant 1"
+        record.priority = -2
+        #expect(try json(AccessLog.line(record, .json))["priority"] as? Int == -2)
         #expect(try json(AccessLog.line(record, .json))["fairnessId"] as? String == "tenant 1")
         let text = String(decoding: AccessLog.line(record, .text), as: UTF8.self)
-        #expect(text.contains(#" target=t fairness="tenant 1" endpoint="#))
+        #expect(text.contains(#" target=t fairness="tenant 1" priority=-2 endpoint="#))
         record.fairnessID = String(repeating: "x", count: 1_000_000)
         #expect(AccessLog.line(record, .json).count < 4096)
         #expect(AccessLog.line(record, .text).count < 4096)

@@ -143,15 +143,96 @@ struct MetricsTests {
         #expect(OneLabel(String(repeating: "x", count: 257)).value == "other")
     }
 
+    @Test(
+        "Fairness ids beyond the bound are other, and the model keeps all its requests, however many a client invents"
+    )
+    func fairnessIDsDoNotHideModels() {
+        let metrics = PickerMetrics()
+        for number in 0..<1500 {
+            let labels = RequestLabels(model: "m", targetModel: "t", fairnessID: "f\(number)", priority: 0)
+            let series = metrics.requestSeries(labels)
+            series.total.add()
+            series.timeToFirstToken(streaming: number.isMultiple(of: 2)).observe(1)
+        }
+        let late = RequestLabels(model: "late", targetModel: "t", fairnessID: "new", priority: 3)
+        metrics.requestSeries(late).total.add()
+        let page = text(metrics.registry)
+        let models = "model_name=\"m\",priority=\"0\",target_model_name=\"t\""
+        #expect(page.contains("inference_objective_request_total{\(models)} 1500\n"))
+        #expect(
+            page.contains(
+                "inference_objective_request_ttft_seconds_count{model_name=\"m\",target_model_name=\"t\"} 1500\n"
+            )
+        )
+        #expect(page.contains("llm_d_epp_request_total{fairness_id=\"f7\",\(models)} 1\n"))
+        #expect(page.contains("llm_d_epp_request_total{fairness_id=\"other\",\(models)} 500\n"))
+        // A model that comes after all that is still told apart.
+        #expect(
+            page.contains(
+                "inference_objective_request_total{model_name=\"late\",priority=\"3\",target_model_name=\"t\"} 1\n"
+            )
+        )
+    }
+
+    @Test("Models beyond the bound do not hide what went wrong, nor where requests went")
+    func modelsDoNotHideDetails() {
+        let metrics = PickerMetrics()
+        for number in 0..<3000 {
+            let labels = RequestLabels(model: "m\(number)", targetModel: "t", fairnessID: "f", priority: 0)
+            metrics.errors.child(DetailedRequestLabels(request: labels, detail: "ModelServerError")).add()
+            metrics.attempts.child(
+                AttemptLabels(success: true, targetModel: "m\(number)", endpoint: "e", namespace: "n", port: "1")
+            ).add()
+        }
+        let page = text(metrics.registry)
+        #expect(
+            page.contains(
+                "error_total{error_code=\"ModelServerError\",model_name=\"other\",target_model_name=\"other\"} 1000\n"
+            )
+        )
+        #expect(
+            page.contains(
+                "pod_name=\"e\",port=\"1\",status=\"success\",target_model_name=\"other\"} 2000\n"
+            )
+        )
+        // The bound: 1000 of each step, and the details of what has no room.
+        #expect(page.split(separator: "\n").count { $0.hasPrefix("llm_d_epp_request_error_total{") } == 2001)
+    }
+
     @Test("The metrics of requests are bounded by their labels too")
     func requestSeriesBound() {
         let metrics = PickerMetrics()
-        for number in 0..<1200 {
+        for number in 0..<2200 {
             let labels = RequestLabels(model: "m\(number)", targetModel: "t", fairnessID: "f", priority: 0)
             metrics.requestSeries(labels).total.add()
         }
         #expect(metrics.requestSeries(.overflow).total.read() == 200)
         #expect(RequestLabels.overflow.priorityText == "other")
+    }
+
+    @Test("The process tells its CPU, memory, descriptors and start, under Prometheus' names")
+    func process() throws {
+        let registry = MetricsRegistry()
+        registry.exposeProcess()
+        let lines = text(registry).split(separator: "\n")
+        for (name, least) in [
+            ("process_cpu_seconds_total", 0.0), ("process_resident_memory_bytes", 1e6), ("process_max_fds", 3),
+            ("process_virtual_memory_bytes", 1e6), ("process_open_fds", 1), ("process_start_time_seconds", 1.5e9),
+        ] {
+            let line = try #require(lines.first { $0.hasPrefix(name + " ") }, "\(name)")
+            #expect(try #require(Double(line.dropFirst(name.utf8.count + 1))) >= least)
+        }
+        #expect(lines.contains("# TYPE process_cpu_seconds_total counter"))
+    }
+
+    @Test("The fields of /proc are found behind whatever name the program has")
+    func processName() throws {
+        let rest = (3...52).map { "\($0)" }.joined(separator: " ")
+        let reading = try #require(ProcessReading(stat: "1 (a) b (c)) \(rest)\n", bootedAt: 1_000))
+        #expect(reading.virtualBytes == 23)
+        #expect((reading.cpuSeconds * 100).rounded() == 29)
+        #expect(ProcessReading(stat: "1 (a) 3 4", bootedAt: 0) == nil)
+        #expect(ProcessReading(stat: "", bootedAt: 0) == nil)
     }
 
     @Test("Counts are exact under threads")

@@ -115,13 +115,15 @@ struct TracingSettingsTests {
     func names() throws {
         let environment = [
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SERVICE_NAME": "mine", "POD_NAME": "p",
-            "OTEL_EXPORTER_OTLP_HEADERS": "a=b=c, d = e,broken", "OTEL_RESOURCE_ATTRIBUTES": "x=1,service.name=no",
+            "OTEL_EXPORTER_OTLP_HEADERS": "a=b=c, d = e%20f%,broken", "OTEL_RESOURCE_ATTRIBUTES": "x=1,service.name=no",
         ]
         let read = try #require(settings(environment))
         #expect(read.headers.map(\.name) == ["a", "d"])
-        #expect(read.headers.map(\.value) == ["b=c", "e"])
+        #expect(read.headers.map(\.value) == ["b=c", "e f%"])
         #expect(read.resource.map(\.name) == ["service.name", "service.version", "k8s.pod.name", "x"])
         #expect(read.resource.map(\.value) == ["mine", "1", "p", "1"])
+        let specific = environment.merging(["OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x=y"]) { $1 }
+        #expect(try #require(settings(specific)).headers.map(\.name) == ["x"])
     }
 }
 

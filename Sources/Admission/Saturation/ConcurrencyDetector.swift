@@ -24,8 +24,8 @@ package struct ConcurrencyDetector: SaturationDetector, Equatable {
         Double(mode == .requests ? candidate.inFlightRequests : candidate.inFlightTokens)
     }
 
-    package func load(ofRequestWith tokens: Int) -> Double {
-        mode == .requests ? 1 : Double(tokens)
+    package func load(ofRequests count: Int, tokens: Int) -> Double {
+        Double(mode == .requests ? count : tokens)
     }
 
     package func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool {

@@ -3,7 +3,7 @@ internal import Pool
 
 /// How full the pool is, kept up to date endpoint by endpoint.
 ///
-/// A disaggregated pool is as full as the fullest of its stages: endpoints are told apart by the label `llm-d.ai/role`, and one of several
+/// A disaggregated pool is as full as the fuller of its stages, prefill and decode: endpoints are told apart by the label `llm-d.ai/role`, and one of several
 /// roles counts in each.
 struct PoolSaturation {
     static let roleLabel = "llm-d.ai/role"
@@ -27,6 +27,8 @@ struct PoolSaturation {
         init(rawValue: UInt8) { self.rawValue = rawValue }
 
         static let count = 3
+        /// Requests without images need no encoder: one that is full holds nobody back, unless the pool has nothing else.
+        static let deciding = 2
         func contains(stage: Int) -> Bool { rawValue & (1 << stage) != 0 }
     }
 
@@ -49,7 +51,8 @@ struct PoolSaturation {
     private var capacities: [Double] = [0, 0, 0]
     private var builtAt: MonotonicTime?
     /// Requests that were admitted and are not in the pool yet.
-    private var granted = 0.0
+    private var grantedRequests = 0
+    private var grantedTokens = 0
 
     init(_ detector: any SaturationDetector) {
         self.detector = detector
@@ -60,17 +63,28 @@ struct PoolSaturation {
 
     /// 0 idle, 1 full; above 1 when more was sent than should have been. 1 when there is nobody.
     var value: Double {
+        let granted = detector.load(ofRequests: grantedRequests, tokens: grantedTokens)
         var value: Double?
-        for stage in 0..<Stages.count where capacities[stage] > 0 {
+        for stage in 0..<Stages.count where capacities[stage] > 0 && (stage < Stages.deciding || value == nil) {
             value = max(value ?? 0, (loads[stage] + granted) / capacities[stage])
         }
         return value ?? 1
     }
 
-    mutating func grant(tokens: Int) { granted += detector.load(ofRequestWith: tokens) }
-    mutating func settle(tokens: Int) { granted = max(0, granted - detector.load(ofRequestWith: tokens)) }
+    mutating func grant(tokens: Int) {
+        grantedRequests += 1
+        grantedTokens += Self.bounded(tokens)
+    }
 
-    /// Measures in another way from now on. What was granted keeps counting, roughly, until it is settled.
+    mutating func settle(tokens: Int) {
+        grantedRequests = max(0, grantedRequests - 1)
+        grantedTokens = max(0, grantedTokens - Self.bounded(tokens))
+    }
+
+    /// An estimate may come from a number that a client wrote: sums of them must fit an Int.
+    private static func bounded(_ tokens: Int) -> Int { min(max(0, tokens), 1 << 40) }
+
+    /// Measures in another way from now on. What was granted keeps counting until it is settled.
     mutating func adopt(_ detector: any SaturationDetector) {
         self.detector = detector
         invalidate()
@@ -83,7 +97,7 @@ struct PoolSaturation {
     mutating func update(_ pool: Pool, at now: MonotonicTime) {
         if let builtAt, now.elapsed(since: builtAt) < Self.longestUse { return }
         builtAt = now
-        let candidates = pool.candidates(at: now)
+        let candidates = pool.candidates(at: now).preferred
         if candidates.snapshot.membership != snapshot.membership || stages.count != candidates.snapshot.count {
             stages = candidates.snapshot.endpoints.map { Stages(role: $0.labels[Self.roleLabel]) }
         }

@@ -12,8 +12,8 @@ package protocol SaturationDetector: Sendable {
 
     /// How much of its capacity an endpoint has in use.
     func load(of candidate: Candidates.Candidate, isFresh: Bool) -> Double
-    /// What a request that was let in counts for until its own load is in the pool.
-    func load(ofRequestWith tokens: Int) -> Double
+    /// What requests that were let in count for, with their tokens, until their own load is in the pool.
+    func load(ofRequests count: Int, tokens: Int) -> Double
 
     /// Whether the endpoint can take a request, when the detector is a filter in a profile.
     func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool

@@ -19,19 +19,19 @@ package struct UtilizationDetector: SaturationDetector, Equatable {
     package func load(of candidate: Candidates.Candidate, isFresh: Bool) -> Double {
         guard isFresh else { return 1 }
         return max(
-            Double(candidate.waiting) / Double(queueDepthThreshold),
+            Double(candidate.queued) / Double(queueDepthThreshold),
             Double(candidate.kvCacheUsage) / kvCacheUtilThreshold
         )
     }
 
-    /// A request counts as waiting until a scrape has seen it. What it adds to the cache's share depends on the endpoint; where that is more
+    /// A request counts as waiting until it is reserved. What it adds to the cache's share depends on the endpoint; where that is more
     /// than a place in the queue, it counts from the reservation on.
-    package func load(ofRequestWith tokens: Int) -> Double {
-        1 / Double(queueDepthThreshold)
+    package func load(ofRequests count: Int, tokens: Int) -> Double {
+        Double(count) / Double(queueDepthThreshold)
     }
 
     package func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool {
-        isFresh && Double(candidate.waiting) < Double(queueDepthThreshold) * (1 + headroom)
+        isFresh && Double(candidate.queued) < Double(queueDepthThreshold) * (1 + headroom)
             && Double(candidate.kvCacheUsage) < kvCacheUtilThreshold * (1 + headroom)
     }
 }

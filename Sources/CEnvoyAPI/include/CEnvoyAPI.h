@@ -66,8 +66,10 @@ typedef struct {
     Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode__BodySendMode request_body_mode;
     Envoy__Extensions__Filters__Http__ExtProc__V3__ProcessingMode__BodySendMode response_body_mode;
 
-    /// For an immediate response; its body is `body`.
+    /// For an immediate response; its body is `body`. A streamed one has its status among the headers that are set.
     int32_t status;
+    /// Which piece of a streamed immediate response: its headers, a chunk of its body, or its trailers.
+    Envoy__Service__ExtProc__V3__StreamedImmediateResponse__ResponseCase streamed_piece;
 
     /// Strings for dynamic metadata in one namespace: ranges of `metadata_text`; none when the count is 0.
     const uint8_t *metadata_text;

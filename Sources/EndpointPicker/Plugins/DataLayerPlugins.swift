@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Discovery
+internal import Scheduling
 internal import Scraping
 
 extension PluginRegistry {
@@ -26,6 +27,14 @@ extension PluginRegistry {
             let names = Set(EngineDialects.builtIn.keys).union(settings.engines.keys).sorted()
             settings.defaultEngine = parameters.string("defaultEngine", oneOf: names) ?? settings.defaultEngine
             return .metricsExtractor(settings)
+        },
+        "topology-extractor": { parameters in
+            var labels = Topology.Labels()
+            labels.host = parameters.nonEmptyString("hostnameLabel") ?? labels.host
+            labels.rack = parameters.nonEmptyString("rackLabel") ?? labels.rack
+            labels.zone = parameters.nonEmptyString("zoneLabel") ?? labels.zone
+            labels.region = parameters.nonEmptyString("regionLabel") ?? labels.region
+            return .topologyExtractor(labels)
         },
         "file-discovery": { parameters in
             let path = parameters.string("path")

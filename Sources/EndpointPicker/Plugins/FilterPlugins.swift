@@ -19,17 +19,19 @@ extension PluginRegistry {
                 .filter(ByLabelFilter(label: $0, validValues: values, allowsNoLabel: allowsNoLabel))
             }
         },
-        "utilization-filter": { utilization(&$0).map { .filter($0) } },
+        "utilization-filter": { parameters in
+            let filter = utilization(&parameters)
+            let instance = readingInFlightLoad(&parameters, filter.map { .filter($0) } ?? .unusable)
+            return filter == nil ? nil : instance
+        },
         "endpoint-attribute-filter": { endpointAttributeFilter(&$0).map { .filter($0) } },
         "topology-affinity-filter": { parameters in
             let levels = Topology.Level.allCases.filter { $0 != .none }
             let name = parameters.string("minAffinity", oneOf: levels.map(\.name))
-            return .filter(
-                TopologyAffinityFilter(
-                    minAffinity: levels.first { $0.name == name } ?? .host,
-                    peerHeader: topologyPeerHeader(&parameters)
-                )
-            )
+            let level = levels.first { $0.name == name } ?? .host
+            return readingTopology(&parameters) {
+                .filter(TopologyAffinityFilter(minAffinity: level, peerHeader: $0, labels: $1))
+            }
         },
         "prefix-cache-affinity-filter": { prefixCacheAffinity(&$0) },
     ]

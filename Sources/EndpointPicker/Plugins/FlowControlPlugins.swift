@@ -35,7 +35,7 @@ extension PluginRegistry {
                 detector.mode = ConcurrencyDetector.Mode(rawValue: mode) ?? detector.mode
             }
             if let headroom = parameters.number("headroom", in: 0...1_000) { detector.headroom = headroom }
-            return .saturationDetector(detector)
+            return readingInFlightLoad(&parameters, .saturationDetector(detector))
         },
         "fcfs-ordering-policy": { _ in .ordering(FCFSOrderingPolicy()) },
         "edf-ordering-policy": { _ in .ordering(EDFOrderingPolicy()) },

@@ -13,7 +13,8 @@ extension PluginRegistry {
         // Flow control
         "program-aware-fairness", "priority-holdback-policy", "soft-reflective-ceiling-policy",
         // Data layer
-        "k8s-notification-source", "endpoint-notification-source", "dns-discovery",
+        "k8s-notification-source", "endpoint-notification-source", "dns-discovery", "models-data-source",
+        "models-data-extractor", "dcgm-data-source", "dcgm-extractor",
         // Parsers and responses
         "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",
     ]

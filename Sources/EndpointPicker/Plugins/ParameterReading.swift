@@ -10,10 +10,42 @@ extension PluginRegistry {
         return parameters.string(key, oneOf: names).flatMap { EndpointAttribute(rawValue: $0) }
     }
 
-    /// The header that tells of an endpoint which another picker picked.
-    static func topologyPeerHeader(_ parameters: inout Fields) -> String? {
-        warnWithoutEffect("topologyProducerName", &parameters, "places are read from the endpoints' labels")
-        return parameters.nonEmptyString("peerTopologyHeader")
+    /// Makes an instance that compares places: with the header that tells of an endpoint which another picker picked, and the labels that the
+    /// topology-extractor names. The one that is referred to, or else the only one there is.
+    static func readingTopology(
+        _ parameters: inout Fields,
+        _ make: @escaping @Sendable (_ peerHeader: String?, Topology.Labels) -> PluginInstance
+    ) -> PluginInstance {
+        let header = parameters.nonEmptyString("peerTopologyHeader")
+        let producer = parameters.nonEmptyString("topologyProducerName")
+        let position = parameters.position(of: "topologyProducerName")
+        return .needsOthers { lookup in
+            var extractors: [String: Topology.Labels] = [:]
+            for (name, instance) in lookup.instances {
+                if case .topologyExtractor(let labels) = instance { extractors[name] = labels }
+            }
+            // The type's own name is that of the one which reads the usual labels.
+            let name = producer ?? (extractors.count == 1 ? extractors.keys.first : nil) ?? "topology-extractor"
+            if let labels = extractors[name] {
+                lookup.use(name)
+                return make(header, labels)
+            }
+            if name != "topology-extractor" {
+                let hint = ClosestName.hint(for: name, among: extractors.keys.sorted())
+                lookup.diagnostics.error("no topology-extractor is named \(quoted(name))\(hint)", at: position)
+            }
+            return make(header, Topology.Labels())
+        }
+    }
+
+    /// Checks the name of the producer that an instance reads the load from, if it is given; the load itself is always there.
+    static func readingInFlightLoad(_ parameters: inout Fields, _ instance: PluginInstance) -> PluginInstance {
+        guard let producer = parameters.string("inFlightLoadProducerName") else { return instance }
+        let position = parameters.position(of: "inFlightLoadProducerName")
+        return .needsOthers { lookup in
+            lookup.checkInFlightProducer(producer, at: position)
+            return instance
+        }
     }
 
     /// Accepts a parameter that means nothing here, and says so.

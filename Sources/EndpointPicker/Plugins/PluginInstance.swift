@@ -17,6 +17,9 @@ enum PluginInstance: Sendable {
     case prefixCache(PrefixCacheSettings)
     case inFlightLoad(InFlightLoad)
     case sessionProducer(SessionRegistry)
+    case tokenProducer(TokenProducerSettings)
+    /// Which labels say where endpoints stand.
+    case topologyExtractor(Topology.Labels)
     /// Response headers tell which endpoint served.
     case servedVerifier
     /// Refers to other instances: made when they are.
@@ -42,10 +45,10 @@ enum PluginInstance: Sendable {
         case .picker: "a picker"
         case .profileHandler: "a profile handler"
         case .decider: "a decider"
-        case .prefixCache, .inFlightLoad, .sessionProducer: "a data producer"
+        case .prefixCache, .inFlightLoad, .sessionProducer, .tokenProducer: "a data producer"
         case .servedVerifier: "a response plugin"
         case .metricsSource: "a data source"
-        case .metricsExtractor: "an extractor"
+        case .metricsExtractor, .topologyExtractor: "an extractor"
         case .parser: "a parser"
         case .fileDiscovery: "a discovery"
         case .saturationDetector: "a saturation detector"

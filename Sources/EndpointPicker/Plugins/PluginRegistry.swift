@@ -7,7 +7,7 @@ enum PluginRegistry {
 
     private static let factories: [String: Factory] = [
         filterPlugins, scorerPlugins, sessionPlugins, pickerPlugins, profileHandlerPlugins, deciderPlugins,
-        producerPlugins, dataLayerPlugins, requestPlugins, flowControlPlugins,
+        producerPlugins, tokenPlugins, dataLayerPlugins, requestPlugins, flowControlPlugins,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 
     /// Every type that this version can make.

@@ -24,11 +24,6 @@ extension PluginRegistry {
                 return .inFlightLoad(settings)
             }
         },
-        "token-producer": { parameters in
-            _ = parameters.string("backend", oneOf: ["estimate"])
-            for name in ["vllm", "uds"] { parameters.unavailable(name) }
-            return .builtIn(kind: "a data producer")
-        },
     ]
 
     /// The parameters of the approximate prefix cache, which a prefix-cache-scorer takes as well.
@@ -53,6 +48,7 @@ extension PluginRegistry {
         // A limit in blocks that somebody wrote counts against the default limit in tokens, which would hide it.
         settings.maxPrefixTokensToMatch = tokens ?? (blocks == nil ? settings.maxPrefixTokensToMatch : 0)
         settings.lruCapacityPerServer = capacity ?? settings.lruCapacityPerServer
+        settings.isCapacityGiven = capacity != nil
         let minimum = PrefixCacheSettings.minimumBlockTokens
         if let blockSize, blockSize < minimum, !settings.autoTune {
             parameters.diagnostics.warning(

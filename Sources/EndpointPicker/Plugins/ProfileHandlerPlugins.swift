@@ -34,16 +34,8 @@ extension PluginRegistry {
                 let hint = ClosestName.hint(for: profile, among: lookup.configuration.profiles.map(\.name))
                 lookup.diagnostics.error("no profile is named \(quoted(profile))\(hint)", at: position)
             }
-            // Nobody refers to the decider; that it is there is enough.
-            let decider = lookup.configuration.plugins.lazy.compactMap { plugin -> PrefixBasedDecider? in
-                guard case .decider(let decider)? = lookup.instances[plugin.name],
-                    let decider = decider as? PrefixBasedDecider
-                else { return nil }
-                lookup.use(plugin.name)
-                return decider
-            }.first
             return .profileHandler(
-                HeaderProfileHandler(headerName: header, defaultProfile: profile, conditionalDecider: decider),
+                HeaderProfileHandler(headerName: header, defaultProfile: profile),
                 allowsSeveralProfiles: true
             )
         }

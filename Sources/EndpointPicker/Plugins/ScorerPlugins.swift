@@ -9,9 +9,10 @@ extension PluginRegistry {
         "lora-affinity-scorer": { _ in .scorer(LoRAAffinityScorer()) },
         "token-load-scorer": { parameters in
             let threshold = parameters.integer("queueThresholdTokens", in: 1...Int(Int32.max))
-            return .scorer(
-                TokenLoadScorer(queueThresholdTokens: threshold ?? TokenLoadScorer.defaultQueueThresholdTokens)
+            let scorer = TokenLoadScorer(
+                queueThresholdTokens: threshold ?? TokenLoadScorer.defaultQueueThresholdTokens
             )
+            return readingInFlightLoad(&parameters, .scorer(scorer))
         },
         "prefix-cache-scorer": { parameters in
             let weight = parameters.number("matchLengthWeight", in: 0...1) ?? 0
@@ -38,12 +39,8 @@ extension PluginRegistry {
             let idle = parameters.integer("idleThreshold", in: 0...Int(Int32.max)) ?? 0
             let busy = parameters.number("maxBusyScore", in: 0...1) ?? 1
             warnWithoutEffect("requestTimeout", &parameters)
-            let producer = parameters.string("inFlightLoadProducerName")
-            let position = parameters.position(of: "inFlightLoadProducerName")
-            return .needsOthers { lookup in
-                lookup.checkInFlightProducer(producer, at: position)
-                return .scorer(ActiveRequestScorer(idleThreshold: idle, maxBusyScore: Float(busy)))
-            }
+            let scorer = ActiveRequestScorer(idleThreshold: idle, maxBusyScore: Float(busy))
+            return readingInFlightLoad(&parameters, .scorer(scorer))
         },
         "no-hit-lru-scorer": { parameters in
             let size = parameters.integer("lruSize", in: 1...1 << 20) ?? NoHitLRUScorer.defaultSize
@@ -74,12 +71,13 @@ extension PluginRegistry {
         },
         "endpoint-attribute-scorer": { endpointAttributeScorer(&$0).map { .scorer($0) } },
         "topology-affinity-scorer": { parameters in
-            .scorer(TopologyAffinityScorer(peerHeader: topologyPeerHeader(&parameters)))
+            readingTopology(&parameters) { .scorer(TopologyAffinityScorer(peerHeader: $0, labels: $1)) }
         },
     ]
 
     private static func endpointAttributeScorer(_ parameters: inout Fields) -> EndpointAttributeScorer? {
         let attribute = endpointAttribute("attributeKey", &parameters)
+        warnWithoutEffect("producer", &parameters, "attributes are read from the endpoints' metrics")
         let algorithm = parameters.mapping("algorithm")
         parameters.reportMissing("algorithm")
         guard var algorithm else { return nil }

@@ -36,16 +36,34 @@ extension PluginRegistry {
     ) -> PluginInstance? {
         let strategies = ["encoded_endpoint_header", "session_id", "session_id_header"]
         let strategy = parameters.string("strategy", oneOf: strategies) ?? "encoded_endpoint_header"
-        let header = parameters.nonEmptyString("headerName").map(ASCII.lowercased)
+        var header = parameters.nonEmptyString("headerName").map(ASCII.lowercased)
+        if var encoded = parameters.mapping("encodedEndpointHeaderConfig") {
+            let name = encoded.nonEmptyString("headerName").map(ASCII.lowercased)
+            encoded.finish()
+            // Only the mapping of the strategy counts.
+            if strategy == "encoded_endpoint_header" { header = name ?? header }
+        }
         let profile = parameters.nonEmptyString("profileName")
         let profilePosition = parameters.position(of: "profileName")
         let producer = parameters.nonEmptyString("sessionIDProducerName")
         let producerPosition = parameters.position(of: "sessionIDProducerName")
         let seconds = 0.001...Double(86_400 * 365)
-        let life = parameters.number("evictionTtlSeconds", in: seconds)
         // Sessions are forgotten as others come: there is nothing to sweep.
+        var life = parameters.number("evictionTtlSeconds", in: seconds)
         let sweep = parameters.number("evictionSweepSeconds", in: seconds)
-        let sources = sessionSources(&parameters)
+        var sources = sessionSources(&parameters)
+        if var identified = parameters.mapping("sessionIdConfig") {
+            let nestedLife = identified.number("evictionTtlSeconds", in: seconds)
+            _ = identified.number("evictionSweepSeconds", in: seconds)
+            let nestedSources = sessionSources(&identified)
+            identified.finish()
+            if strategy == "session_id" {
+                life = nestedLife ?? life
+                sources += nestedSources
+            }
+        }
+        // An unbound session has no preference, but in the strategy of older versions: there it goes where the fewest are.
+        let placesNew = strategy == "session_id_header"
         if strategy == "encoded_endpoint_header" {
             for (name, isGiven) in [
                 ("evictionTtlSeconds", life != nil), ("evictionSweepSeconds", sweep != nil),
@@ -54,7 +72,7 @@ extension PluginRegistry {
                 warnWithoutEffect(name, &parameters, "strategy \"encoded_endpoint_header\" remembers no sessions")
             }
         }
-        return .needsOthers { lookup in
+        return .needsOthers { [header, life, sources] lookup in
             if let profile, !lookup.hasProfile(profile) {
                 let hint = ClosestName.hint(for: profile, among: lookup.configuration.profiles.map(\.name))
                 lookup.diagnostics.error("no profile is named \(quoted(profile))\(hint)", at: profilePosition)
@@ -82,6 +100,7 @@ extension PluginRegistry {
                     SessionRegistry(
                         sources: resolved,
                         profile: profile,
+                        placesNew: placesNew,
                         bindings: SessionBindings(timeToLive: timeToLive)
                     )
                 )
@@ -101,6 +120,8 @@ extension PluginRegistry {
             var source = Fields(node, parameters.diagnostics)
             let header = source.string("header").flatMap { $0.isEmpty ? nil : $0 }
             let attribute = source.string("attribute").flatMap { $0.isEmpty ? nil : $0 }
+            let producer = source.string("producer").flatMap { $0.isEmpty ? nil : $0 }
+            let position = source.position(of: producer == nil ? "attribute" : "producer")
             source.finish()
             guard (header == nil) != (attribute == nil) else {
                 source.diagnostics.error(
@@ -110,7 +131,8 @@ extension PluginRegistry {
                 return nil
             }
             if let header { return .header(ASCII.lowercased(header)) }
-            return attribute.map { .attribute($0, source.position(of: "attribute")) }
+            // The producer says which of those that there are, where the attribute alone does not.
+            return attribute.map { .attribute(producer ?? $0, position) }
         }
     }
 

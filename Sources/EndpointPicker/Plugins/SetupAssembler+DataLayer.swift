@@ -28,6 +28,13 @@ extension SetupAssembler {
             }
         }
         if isConfigured { return metrics }
+        // The older version has no way to say so; who only names a discovery did not mean to do without metrics.
+        if let layer = configuration.dataLayer,
+            !layer.injectDefaults || (configuration.apiVersion != .llmd && !layer.sources.isEmpty)
+        {
+            warnOfUnreadMetrics()
+            return nil
+        }
         for plugin in configuration.plugins {
             switch instances[plugin.name] {
             case .metricsSource(let settings): metrics.source = settings
@@ -36,9 +43,21 @@ extension SetupAssembler {
             }
             used.insert(plugin.name)
         }
-        guard let layer = configuration.dataLayer else { return metrics }
-        if configuration.apiVersion == .llmd, layer.injectDefaults { return metrics }
-        return nil
+        return metrics
+    }
+
+    private static let metricsReaders: Set<String> = [
+        "queue-scorer", "running-requests-size-scorer", "kv-cache-utilization-scorer", "lora-affinity-scorer",
+        "load-aware-scorer", "endpoint-attribute-filter", "endpoint-attribute-scorer",
+    ]
+
+    private func warnOfUnreadMetrics() {
+        for plugin in configuration.plugins where Self.metricsReaders.contains(plugin.type) {
+            diagnostics.warning(
+                "\(quoted(plugin.name)) decides by metrics, and dataLayer reads none",
+                at: plugin.position
+            )
+        }
     }
 
     private func extractor(of source: EndpointPickerConfiguration.DataLayer.Source) -> MetricsExtractorSettings {
@@ -129,6 +148,17 @@ extension SetupAssembler {
             }
         }
         return policies
+    }
+
+    mutating func tokens() -> TokenProducerSettings {
+        var found: TokenProducerSettings?
+        for plugin in configuration.plugins {
+            guard case .tokenProducer(let settings)? = instances[plugin.name] else { continue }
+            used.insert(plugin.name)
+            if found != nil { diagnostics.error("only one token-producer is allowed", at: plugin.position) }
+            found = settings
+        }
+        return found ?? TokenProducerSettings()
     }
 
     mutating func parsers() -> [String] {

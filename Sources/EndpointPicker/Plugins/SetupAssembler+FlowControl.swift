@@ -13,7 +13,9 @@ extension SetupAssembler {
             flowControl.maxRequests = limit(section.maxRequests)
             flowControl.maxBytes = limit(section.maxBytes)
             if let time = section.defaultRequestTTL { flowControl.requestTTL = time == .zero ? nil : time }
-            if let time = section.noEndpointRequestTTL { flowControl.noEndpointTTL = time == .zero ? nil : time }
+            if let time = section.noEndpointRequestTTL ?? section.defaultRequestTTL {
+                flowControl.noEndpointTTL = time == .zero ? nil : time
+            }
             flowControl.defaultBand = band(section.defaultPriorityBand, else: BandSettings())
             flowControl.defaultNegativeBand = section.defaultNegativePriorityBand.map {
                 band($0, else: BandSettings())

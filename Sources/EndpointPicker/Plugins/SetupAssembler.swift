@@ -1,4 +1,5 @@
 internal import Configuration
+internal import Orchestration
 internal import Scheduling
 
 /// Makes the plugins of a configuration and wires them, with the reference's defaults for what is not said. What does not fit is reported.
@@ -23,20 +24,27 @@ struct SetupAssembler {
         if !declaresScheduling { declareBuiltInScheduling() }
         resolve()
         let profiles = profiles()
-        let handler = handler(profiles.count)
+        let (handler, handlerPlugin) = handler(profiles.count)
+        let decider = conditionalDecider()
         let metrics = metrics()
         let setup = SchedulingSetup(
             scheduler: Scheduler(
                 profiles: profiles,
                 handler: handler,
-                prefixCache: prefixCache(for: profiles, handler),
-                policies: policies(profiles)
+                prefixCache: prefixCache(for: profiles, handler, isConditional: decider != nil),
+                policies: policies(profiles),
+                conditionalDecider: decider,
+                handlerPlugin: handlerPlugin
             ),
             metrics: metrics,
             discovery: discovery(),
             parsers: parsers(),
+            orchestration: orchestration(handler),
             responseProcessing: configuration.responseProcessing,
-            admission: admission(readsMetrics: metrics != nil)
+            admission: admission(readsMetrics: metrics != nil),
+            objectives: ObjectiveTable(configuration.objectives),
+            modelRewrites: ModelRewriteTable(configuration.modelRewrites),
+            tokens: tokens()
         )
         if handler.traits.disaggregates, setup.parsers.first == "passthrough-parser" {
             let position = configuration.parsers.first?.position ?? .start
@@ -44,6 +52,12 @@ struct SetupAssembler {
                 "with a passthrough-parser bodies are not checked: clients may send members such as kv_transfer_params",
                 at: position
             )
+            if setup.orchestration.mode != .headers {
+                diagnostics.warning(
+                    "with a passthrough-parser no request is split: Apus edits only bodies that it reads",
+                    at: position
+                )
+            }
         }
         reportUnused()
         return setup
@@ -212,8 +226,10 @@ struct SetupAssembler {
         diagnostics.warning("\(kind) has no weight", at: plugin.weightPosition)
     }
 
-    private mutating func handler(_ profileCount: Int) -> any ProfileHandler {
-        var found: (handler: any ProfileHandler, allowsSeveral: Bool)?
+    private mutating func handler(
+        _ profileCount: Int
+    ) -> (handler: any ProfileHandler, plugin: (name: String, type: String)) {
+        var found: (handler: any ProfileHandler, allowsSeveral: Bool, plugin: (name: String, type: String))?
         var isComplete = true
         for plugin in configuration.plugins {
             if case .unusable? = instances[plugin.name] { isComplete = false }
@@ -223,7 +239,7 @@ struct SetupAssembler {
                 diagnostics.error("only one profile handler is allowed", at: plugin.position)
                 continue
             }
-            found = (handler, allowsSeveral)
+            found = (handler, allowsSeveral, (plugin.name, plugin.type))
         }
         // A handler that cannot be made has been reported; that several profiles lack one then says nothing new.
         if profileCount > 1, isComplete, found?.allowsSeveral != true,
@@ -233,7 +249,19 @@ struct SetupAssembler {
                 found == nil ? "a profile handler is needed" : "the profile handler runs only one"
             diagnostics.error("there are \(profileCount) profiles: \(problem)", at: second.position)
         }
-        return found?.handler ?? SingleProfileHandler()
+        let name = "single-profile-handler"
+        return (found?.handler ?? SingleProfileHandler(), found?.plugin ?? (name, name))
+    }
+
+    /// Nobody need refer to the decider; that it is there is enough.
+    private mutating func conditionalDecider() -> PrefixBasedDecider? {
+        for plugin in configuration.plugins {
+            if case .decider(let decider)? = instances[plugin.name], let decider = decider as? PrefixBasedDecider {
+                used.insert(plugin.name)
+                return decider
+            }
+        }
+        return nil
     }
 
     // MARK: Prefix cache
@@ -241,7 +269,8 @@ struct SetupAssembler {
     /// The producer that is configured, or the one that a prefix-cache-scorer asks for, or one for others who need it; nil when nobody does.
     private mutating func prefixCache(
         for profiles: [SchedulingProfile],
-        _ handler: any ProfileHandler
+        _ handler: any ProfileHandler,
+        isConditional: Bool
     ) -> ApproximatePrefixCache? {
         var producers: [(name: String, settings: PrefixCacheSettings)] = []
         for plugin in configuration.plugins {
@@ -279,7 +308,7 @@ struct SetupAssembler {
             profile.filters.contains { $0.filter.readsPrefixMatches }
                 || profile.scorers.contains { $0.scorer.readsPrefixMatches }
         }
-        if settings == nil, handler.traits.readsPrefixMatches || isRead {
+        if settings == nil, isConditional || handler.traits.readsPrefixMatches || isRead {
             settings = PrefixCacheSettings()
         }
         return settings.map { ApproximatePrefixCache(settings: $0, index: prefixIndex) }

@@ -108,7 +108,8 @@ private enum GenerateMessage {
             maxTokens: maxTokens,
             choices: choices,
             promptRanges: prompt.ranges,
-            estimatedPromptTokens: prompt.tokens
+            estimatedPromptTokens: prompt.tokens,
+            promptForm: prompt.form
         )
     }
 }
@@ -131,7 +132,8 @@ private enum EmbedMessage {
             maxTokens: nil,
             choices: 1,
             promptRanges: prompt.ranges,
-            estimatedPromptTokens: prompt.tokens
+            estimatedPromptTokens: prompt.tokens,
+            promptForm: prompt.form
         )
     }
 }
@@ -144,6 +146,8 @@ private struct Prompt {
     private var text: Range<Int>?
     private var ids: [Range<Int>] = []
     private var idCount = 0
+    /// Those that have a tag each.
+    private var looseCount = 0
     let isText: Bool
 
     init() {
@@ -156,6 +160,8 @@ private struct Prompt {
     }
 
     var ranges: [Range<Int>] { ids.isEmpty ? text.map { [$0] } ?? [] : ids }
+    /// Where some ids are packed and others not, all count as packed: their number is right, their blocks are smaller.
+    var form: PromptForm { ids.isEmpty ? .text : .varints(perID: looseCount == idCount ? 2 : 1) }
     var tokens: Int { ids.isEmpty ? (text?.count ?? 0) / 4 : idCount }
 
     mutating func read(tokenized range: Range<Int>, in bytes: RawSpan) throws(VLLMMessageError) {
@@ -171,6 +177,7 @@ private struct Prompt {
                 append(packed)
             case (2, .number):
                 idCount += 1
+                looseCount += 1
                 append(start..<reader.offset)
             default: continue
             }

@@ -5,6 +5,4 @@ package struct MultimodalDecider: DisaggregationDecider {
     package func disaggregates(_ request: SchedulingRequest, decode: Int?) -> Bool {
         request.multimodalParts > 0
     }
-
-    package var countsMultimodalParts: Bool { true }
 }

@@ -17,7 +17,7 @@ package struct PrefixBasedDecider: DisaggregationDecider {
         }
         let prompt = request.estimatedTokens
         guard prompt >= promptTokens, prompt >= nonCachedTokens else { return false }
-        return prompt - matches.blocks(at: decode) * matches.blockTokens >= nonCachedTokens
+        return prompt - request.tokens(ofBlocks: matches.blocks(at: decode), matches.blockTokens) >= nonCachedTokens
     }
 
     package var readsPrefixMatches: Bool { true }

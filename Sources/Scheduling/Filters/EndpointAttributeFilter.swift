@@ -51,7 +51,7 @@ package struct EndpointAttributeFilter: Filter {
         using generator: inout SeededGenerator
     ) -> Candidates {
         let kept = candidates.filtered { position in
-            guard let value = attribute.value(at: position, of: candidates) else { return passesMissing }
+            guard let value = attribute.value(at: position, of: candidates, isLimit: true) else { return passesMissing }
             // Single precision is what loads are kept in; 0.8 must equal 0.8.
             return comparison.holds(Double(Float(value)), Double(Float(threshold)))
         }

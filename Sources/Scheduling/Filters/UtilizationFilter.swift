@@ -15,7 +15,8 @@ package struct UtilizationFilter: Filter {
             switch self {
             case .activeRequests: Double(candidate.inFlightRequests)
             case .runningRequests: Double(candidate.running)
-            case .waitingQueue: Double(candidate.waiting)
+            // A limit, unlike a score, must not count what an idle engine is about to run; active-requests is there for that.
+            case .waitingQueue: Double(candidate.scrapedWaiting)
             case .kvCacheUtilization: Double(candidate.kvCacheUsage)
             }
         }

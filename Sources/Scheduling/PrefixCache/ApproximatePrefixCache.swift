@@ -36,7 +36,9 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     package static let bytesPerToken = 4
     /// Smaller blocks than this cost more memory than they bring, unless an engine says that its own are smaller.
     package static let minimumBlockTokens = 64
-    /// However large an engine says its cache is, no more than this many times `lruCapacityPerServer` blocks are remembered for it.
+    /// However small an engine's own blocks are (SGLang's pages hold one token by default), as many of them count as one as make up this.
+    package static let minimumTunedBlockTokens = 16
+    /// However large an engine says its cache is, no more than this many times the default `lruCapacityPerServer` blocks are remembered.
     package static let maximumCapacityFactor = 8
 
     /// Take block size and capacity from the engines' metrics where they tell them.
@@ -46,11 +48,13 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     /// When above 0 it, and not `maxPrefixBlocksToMatch`, limits what is matched.
     package var maxPrefixTokensToMatch = 131_072
     package var lruCapacityPerServer = 31_250
+    /// Whether somebody wrote `lruCapacityPerServer`: then no more is remembered, however large an engine's cache is.
+    package var isCapacityGiven = false
 
     package init() {}
 
     /// Tokens per block for every request while the snapshot is current: the size that most engines tell (of equals the smaller), so that
-    /// one engine with other blocks does not change everybody's hashes; else `blockSizeTokens`, at least 64.
+    /// one engine with other blocks does not change everybody's hashes, in multiples of at least 16; else `blockSizeTokens`, at least 64.
     package func blockTokens(in snapshot: Snapshot) -> Int {
         (autoTune ? Self.commonBlockSize(in: snapshot) : nil) ?? max(blockSizeTokens, Self.minimumBlockTokens)
     }
@@ -61,11 +65,12 @@ package struct PrefixCacheSettings: Sendable, Equatable {
         return max(1, maxPrefixTokensToMatch / max(1, blockTokens))
     }
 
-    /// Blocks to remember for an endpoint: as many as its cache holds when it tells (0 when not), else `lruCapacityPerServer`.
+    /// Blocks to remember for an endpoint: as many as its cache holds when it tells (0 when not), else `lruCapacityPerServer`, which is also
+    /// the most when it was given.
     package func capacity(engineBlockTokens: Int, engineBlocks: Int, blockTokens: Int) -> Int {
         guard autoTune, engineBlocks > 0, engineBlockTokens > 0, blockTokens > 0 else { return lruCapacityPerServer }
         let (tokens, overflow) = engineBlocks.multipliedReportingOverflow(by: engineBlockTokens)
-        let limit = lruCapacityPerServer * Self.maximumCapacityFactor
+        let limit = isCapacityGiven ? lruCapacityPerServer : lruCapacityPerServer * Self.maximumCapacityFactor
         return overflow ? limit : min(limit, max(1, tokens / blockTokens))
     }
 
@@ -73,8 +78,7 @@ package struct PrefixCacheSettings: Sendable, Equatable {
         var common: Int?
         var votes: [(size: Int, count: Int)] = []
         for index in 0..<snapshot.count {
-            let size = snapshot.metrics[index].cacheBlockSize
-            guard size > 0, size <= 1 << 20 else { continue }
+            guard let size = tuned(snapshot.metrics[index].cacheBlockSize) else { continue }
             // Nearly always all engines agree, and no list is needed.
             if common == nil { common = size }
             if size == common, votes.isEmpty { continue }
@@ -92,7 +96,13 @@ package struct PrefixCacheSettings: Sendable, Equatable {
 
     /// The votes before the first one that differs: all for one size.
     private static func tally(in snapshot: Snapshot, before end: Int) -> [(size: Int, count: Int)] {
-        let sizes = (0..<end).map { snapshot.metrics[$0].cacheBlockSize }.filter { $0 > 0 && $0 <= 1 << 20 }
+        let sizes = (0..<end).compactMap { tuned(snapshot.metrics[$0].cacheBlockSize) }
         return sizes.first.map { [($0, sizes.count)] } ?? []
+    }
+
+    /// Whole blocks of an engine that count as one; nil when it does not tell, or nothing sensible.
+    private static func tuned(_ size: Int) -> Int? {
+        guard size > 0, size <= 1 << 20 else { return nil }
+        return size >= minimumTunedBlockTokens ? size : (minimumTunedBlockTokens + size - 1) / size * size
     }
 }

@@ -43,7 +43,6 @@ package struct DisaggregationHandler: ProfileHandler {
         let deciders = [prefillDecider, encodeDecider].compactMap { $0 }
         var traits = ProfileHandlerTraits()
         traits.disaggregates = true
-        traits.countsMultimodalParts = deciders.contains { $0.countsMultimodalParts }
         traits.readsPrefixMatches = deciders.contains { $0.readsPrefixMatches }
         self.traits = traits
     }
@@ -90,6 +89,14 @@ package struct DisaggregationHandler: ProfileHandler {
         switch stageOrder {
         case .decodeFirst: cycle.result(cycle.index(of: profiles.decode))?.endpoint
         case .prefillFirst: cycle.result(cycle.index(of: profiles.prefill))?.endpoint
+        }
+    }
+
+    package func profile(of stage: Stage) -> String? {
+        switch stage {
+        case .encode: profiles.encode
+        case .prefill: profiles.prefill
+        case .decode: profiles.decode
         }
     }
 

@@ -28,7 +28,10 @@ package struct PrefixCacheScorer: Scorer {
             if matchLengthWeight == 0 {
                 scores[position] = share
             } else {
-                let length = min(1, Float(blocks) * Float(matches.blockTokens) / Float(matchLengthScaleTokens))
+                let length = min(
+                    1,
+                    Float(request.tokens(ofBlocks: blocks, matches.blockTokens)) / Float(matchLengthScaleTokens)
+                )
                 scores[position] = matchLengthWeight * length * length + (1 - matchLengthWeight) * share
             }
         }

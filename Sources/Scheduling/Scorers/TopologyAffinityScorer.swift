@@ -6,16 +6,18 @@ package import Pool
 package struct TopologyAffinityScorer: Scorer {
     /// See `TopologyAffinityFilter`.
     package let peerHeader: String?
+    package let labels: Topology.Labels
 
-    package init(peerHeader: String? = nil) {
+    package init(peerHeader: String? = nil, labels: Topology.Labels = Topology.Labels()) {
+        self.labels = labels
         self.peerHeader = peerHeader.map(ASCII.lowercased)
     }
 
     package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
-        guard let peer = Topology.ofPeer(request, header: peerHeader) else { return }
+        guard let peer = Topology.ofPeer(request, labels, header: peerHeader) else { return }
         for position in scores.indices {
             scores[position] =
-                switch peer.nearness(to: Topology(candidates.endpoint(position))) {
+                switch peer.nearness(to: Topology(candidates.endpoint(position), labels)) {
                 case .host: 1
                 case .rack: 0.2
                 case .zone: 0.05

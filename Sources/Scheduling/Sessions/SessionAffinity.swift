@@ -27,7 +27,8 @@ package enum SessionAffinity: Sendable {
 
 /// Sessions that clients name, and the endpoints that they were given.
 ///
-/// A new session is given to the candidate with the fewest sessions, and so is one whose endpoint is no candidate any more.
+/// A session without an endpoint among the candidates goes where scheduling sends it, or, with `placesNew`, to the candidate with the fewest
+/// sessions.
 package struct SessionRegistry: DecisionObserver {
     /// Where a session's name is looked for; the first that has one counts.
     package enum Source: Sendable, Equatable {
@@ -62,11 +63,18 @@ package struct SessionRegistry: DecisionObserver {
     package let sources: [Source]
     /// The profile whose pick a session is given to; nil for where its request went.
     package let profile: String?
+    package let placesNew: Bool
     package let bindings: SessionBindings
 
-    package init(sources: [Source] = [.header(defaultHeader)], profile: String? = nil, bindings: SessionBindings) {
+    package init(
+        sources: [Source] = [.header(defaultHeader)],
+        profile: String? = nil,
+        placesNew: Bool = true,
+        bindings: SessionBindings
+    ) {
         self.sources = sources
         self.profile = profile
+        self.placesNew = placesNew
         self.bindings = bindings
     }
 
@@ -81,6 +89,7 @@ package struct SessionRegistry: DecisionObserver {
         {
             return position
         }
+        guard placesNew else { return nil }
         let counts = bindings.sessionCounts(candidates)
         // Of equals the one with the lowest number, so that the order of the candidates plays no part.
         return candidates.list.indices.min { left, right in

@@ -85,6 +85,8 @@ package final class DecisionRecord: Sendable {
     private struct Trail {
         var legs: [Leg] = []
         var checkpoints: [Checkpoint] = []
+        /// Profiles that ran again since the decision.
+        var profiles: [ProfileDecision] = []
     }
 
     private final class SharedTrail: Sendable {
@@ -137,6 +139,14 @@ package final class DecisionRecord: Sendable {
         sharedTrail.value.withLock { if $0.checkpoints.count < Self.trailLimit { $0.checkpoints.append(checkpoint) } }
     }
 
+    /// A profile ran again: what it chose now takes the place of what it chose before.
+    package func replace(_ profile: ProfileDecision) {
+        sharedTrail.value.withLock { trail in
+            trail.profiles.removeAll { $0.name == profile.name }
+            trail.profiles.append(profile)
+        }
+    }
+
     func write(to json: inout JSONWriter) {
         let trail = trail.load()?.value.withLock { $0 } ?? Trail()
         let status = status.load(ordering: .relaxed)
@@ -146,7 +156,13 @@ package final class DecisionRecord: Sendable {
             json.member("model", model)
             json.member("targetModel", targetModel)
             json.array("profiles") { json in
-                for profile in profiles { profile.write(to: &json) }
+                let later = trail.profiles
+                for profile in profiles {
+                    (later.first { $0.name == profile.name } ?? profile).write(to: &json)
+                }
+                for profile in later where !profiles.contains(where: { $0.name == profile.name }) {
+                    profile.write(to: &json)
+                }
             }
             json.array("legs") { json in
                 for leg in trail.legs {

@@ -45,6 +45,7 @@ package final class AccessLog: Sendable {
             if let time = record.time(from: start, to: end) { body(name, time) }
         }
         phase("bodyMs", record.receivedAt, record.bodyCompleteAt)
+        if record.tokenTime > 0 { body("tokensMs", record.tokenTime) }
         if record.queueTime > 0 { body("queueMs", record.queueTime) }
         if let time = record.decisionTime { body("decisionMs", time) }
         phase("headersMs", record.decidedAt, record.responseHeadersAt)
@@ -67,6 +68,7 @@ package final class AccessLog: Sendable {
             json.member("model", record.model.clipped(to: clientTextLimit))
             json.member("targetModel", record.targetModel.clipped(to: clientTextLimit))
             if let id = fairnessID(record) { json.member("fairnessId", id) }
+            if record.priority != 0 { json.member("priority", record.priority) }
             json.member("endpoint", record.pick?.address)
             json.member("total", total(record))
             json.object("scores") { json in
@@ -80,6 +82,19 @@ package final class AccessLog: Sendable {
             json.member("requestBytes", record.requestBytes)
             json.member("responseBytes", record.responseBytes)
             json.member("streaming", record.isStreaming)
+            if let attempts = record.attempts {
+                json.member("attempts", attempts)
+                json.array("legs") { json in
+                    for leg in record.legs {
+                        json.object { json in
+                            json.member("leg", leg.leg)
+                            json.member("endpoint", leg.endpoint)
+                            json.member("attempt", leg.attempt)
+                            json.member("outcome", leg.outcome)
+                        }
+                    }
+                }
+            }
             json.member("termination", record.termination.text)
         }
         json.endLine()
@@ -111,6 +126,7 @@ package final class AccessLog: Sendable {
         field("model", record.model)
         field("target", record.targetModel)
         field("fairness", fairnessID(record))
+        number("priority", record.priority == 0 ? nil : record.priority)
         field("endpoint", record.pick?.address)
         field("total", total(record)?.description)
         eachScore(record) { field("score." + $0, $1.description) }
@@ -126,6 +142,8 @@ package final class AccessLog: Sendable {
         number("completion", record.usage.completionTokens)
         number("in", record.requestBytes)
         number("out", record.responseBytes)
+        number("attempts", record.attempts)
+        for leg in record.legs { field("leg." + leg.leg, "\(leg.endpoint)/\(leg.outcome)") }
         field("end", record.termination.text)
         bytes.append(UInt8(ascii: "\n"))
         return bytes

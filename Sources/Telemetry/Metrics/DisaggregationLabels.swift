@@ -2,14 +2,16 @@
 struct DisaggregationLabels: MetricLabels {
     let model: String
     let decision: String
+    let plugin: PluginLabels
 
-    init(model: String, decision: String) {
+    init(model: String, decision: String, plugin: PluginLabels) {
         self.model = model.asLabelValue
         self.decision = decision
+        self.plugin = plugin
     }
 
     static var overflow: DisaggregationLabels {
-        DisaggregationLabels(model: otherLabelValue, decision: otherLabelValue)
+        DisaggregationLabels(model: otherLabelValue, decision: otherLabelValue, plugin: .overflow)
     }
 
     static var own: [Exposure<DisaggregationLabels>.Label] {
@@ -17,14 +19,13 @@ struct DisaggregationLabels: MetricLabels {
     }
 
     static var all: [Exposure<DisaggregationLabels>.Label] {
-        let type = "disagg-profile-handler"
-        return own + [.init("plugin_name") { _ in type }, .init("plugin_type") { _ in type }]
+        own + [.init("plugin_name") { $0.plugin.name }, .init("plugin_type") { $0.plugin.type }]
     }
 }
 
 extension Telemetry {
     /// A disaggregating configuration decided: whether the prompt and its images are worked on before the endpoint that decodes.
-    package func disaggregated(model: String, encode: Bool, prefill: Bool) {
+    package func disaggregated(model: String, encode: Bool, prefill: Bool, plugin: PluginLabels) {
         let decision =
             switch (encode, prefill) {
             case (false, false): "decode-only"
@@ -32,6 +33,12 @@ extension Telemetry {
             case (true, false): "encode-decode"
             case (true, true): "encode-prefill-decode"
             }
-        metrics.disaggregations.child(DisaggregationLabels(model: model, decision: decision)).add()
+        metrics.disaggregations.child(DisaggregationLabels(model: model, decision: decision, plugin: plugin)).add()
+        let ofPrefill = DisaggregationLabels(
+            model: model,
+            decision: prefill ? "prefill-decode" : "decode-only",
+            plugin: plugin
+        )
+        metrics.prefillDecisions.child(ofPrefill).add()
     }
 }

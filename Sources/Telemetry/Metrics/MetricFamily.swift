@@ -3,8 +3,16 @@ import Bytes
 /// The labels that tell the children of a family apart: a small value whose hash is cheap. What the label names are is
 /// said by each exposed name (`Exposure`), so that one sample may appear under several names with differing labels.
 package protocol MetricLabels: Hashable, Sendable {
-    /// The child that takes every observation once the family has its largest number of children.
+    /// The child that takes every observation that has no room anywhere else.
     static var overflow: Self { get }
+
+    /// The labels with less in them, 1 for the least that is given up: first what clients can invent without end. Nil when there is no such
+    /// step before `overflow`.
+    func coarsened(step: Int) -> Self?
+}
+
+extension MetricLabels {
+    package func coarsened(step: Int) -> Self? { nil }
 }
 
 /// The value that stands for everything beyond a family's bound, and for values that are too long to be a label.
@@ -67,31 +75,27 @@ package final class MetricFamily<Labels: MetricLabels, Child: Instrument>: Senda
     }
 
     private let layout: Child.Layout
-    private let limit: Int
     let exposures: [Exposure<Labels>]
-    private let entries = Lock<[Labels: Entry]>([:])
+    private let entries: Lock<BoundedTable<Labels, Entry>>
 
     init(_ exposures: [Exposure<Labels>], layout: Child.Layout, limit: Int) {
         self.exposures = exposures
         self.layout = layout
-        self.limit = limit
+        entries = Lock(BoundedTable(limit: limit))
     }
 
-    /// The child of `labels`, made on first use; that of `Labels.overflow` when there are `limit` others already.
+    /// The child of `labels`, made on first use; that of coarser labels when there is no room for another (`BoundedTable`).
     package func child(_ labels: Labels) -> Child {
         entries.withLock { entries in
-            if let entry = entries[labels] { return entry.child }
-            let labels = entries.count < limit ? labels : Labels.overflow
-            if let entry = entries[labels] { return entry.child }
-            let entry = Entry(child: Child(layout: layout), texts: exposures.map { $0.text(of: labels) })
-            entries[labels] = entry
-            return entry.child
+            entries.value(of: labels) { labels in
+                Entry(child: Child(layout: layout), texts: exposures.map { $0.text(of: labels) })
+            }.child
         }
     }
 
     /// The readings under one exposure, sorted by label text, those with equal text added up.
     func samples(exposure: Int) -> [(labels: [UInt8], reading: Child.Reading)] {
-        let entries = entries.withLock { Array($0.values) }
+        let entries = entries.withLock { Array($0.values.values) }
         let sorted = entries.sorted { $0.texts[exposure].lexicographicallyPrecedes($1.texts[exposure]) }
         var samples: [(labels: [UInt8], reading: Child.Reading)] = []
         for entry in sorted {

@@ -36,6 +36,12 @@ package struct RequestLabels: MetricLabels {
         )
     }
 
+    /// Clients choose fairness ids freely: they are given up first, so that models keep their numbers.
+    package func coarsened(step: Int) -> RequestLabels? {
+        guard step == 1, !isOverflow else { return nil }
+        return RequestLabels(model: model, targetModel: targetModel, fairnessID: otherLabelValue, priority: priority)
+    }
+
     var priorityText: String { isOverflow ? otherLabelValue : String(priority) }
 
     static var model: [Exposure<RequestLabels>.Label] { [.init("model_name") { $0.model }] }
@@ -54,6 +60,14 @@ struct DetailedRequestLabels: MetricLabels {
 
     static var overflow: DetailedRequestLabels {
         DetailedRequestLabels(request: .overflow, detail: otherLabelValue)
+    }
+
+    func coarsened(step: Int) -> DetailedRequestLabels? {
+        switch step {
+        case 1: request.coarsened(step: 1).map { DetailedRequestLabels(request: $0, detail: detail) }
+        case 2: DetailedRequestLabels(request: .overflow, detail: detail)
+        default: nil
+        }
     }
 
     static func lifted(_ labels: [Exposure<RequestLabels>.Label]) -> [Exposure<DetailedRequestLabels>.Label] {
@@ -78,6 +92,17 @@ struct AttemptLabels: MetricLabels {
             endpoint: otherLabelValue,
             namespace: otherLabelValue,
             port: otherLabelValue
+        )
+    }
+
+    func coarsened(step: Int) -> AttemptLabels? {
+        guard step == 1 else { return nil }
+        return AttemptLabels(
+            success: success,
+            targetModel: otherLabelValue,
+            endpoint: endpoint,
+            namespace: namespace,
+            port: port
         )
     }
 

@@ -12,28 +12,36 @@ package final class PickerMetrics: Sendable {
     let requestProcessing: Histogram
     let responseProcessing: Histogram
     let pollErrors: MetricFamily<OneLabel, Counter>
+    let extractErrors: MetricFamily<ExtractionLabels, Counter>
     /// Share of a prompt's blocks that the picked endpoint holds, 0...1.
     package let prefixHitRatio: MetricFamily<PluginLabels, Histogram>
     /// Bytes of a prompt that the picked endpoint holds.
     package let prefixHitBytes: MetricFamily<PluginLabels, Histogram>
     let disaggregations: MetricFamily<DisaggregationLabels, Counter>
+    let prefillDecisions: MetricFamily<DisaggregationLabels, Counter>
+    let modelRewrites: MetricFamily<ModelRewriteLabels, Counter>
 
     let streams: Gauge
+    let emptyStreams: Counter
     let scrapes: MetricFamily<OneLabel, Counter>
     let configurationReloads: MetricFamily<OneLabel, Counter>
     let scrapeTime: Histogram
+    let tokenRenders: MetricFamily<OneLabel, Counter>
+    let tokenRenderTime: Histogram
     let frameWait: Histogram
     let decisionTime: Histogram
     let immediateResponses: MetricFamily<OneLabel, Counter>
     let predictedTokens: Counter
     let reportedTokens: Counter
     let herdingPicks: Histogram
+    let orchestration: OrchestrationMetrics
 
     private let requests: RequestFamilies
-    private let series = Lock<[RequestLabels: RequestSeries]>([:])
+    private let series = Lock(BoundedTable<RequestLabels, RequestSeries>(limit: MetricsRegistry.childLimit))
 
     package init() {
         requests = RequestFamilies(registry)
+        orchestration = OrchestrationMetrics(registry)
         errors = registry.counter(
             Exposure(
                 "inference_objective_request_error_total",
@@ -106,6 +114,13 @@ package final class PickerMetrics: Sendable {
                 labels: OneLabel.named("source_type")
             )
         )
+        extractErrors = registry.counter(
+            Exposure(
+                "llm_d_epp_datalayer_extract_errors_total",
+                help: "Pages of endpoints from which nothing could be read.",
+                labels: ExtractionLabels.all
+            )
+        )
         prefixHitRatio = registry.histogram(
             buckets: Buckets.hitRatio,
             Exposure("inference_extension_prefix_indexer_hit_ratio", help: "Share of a prompt found in the index."),
@@ -137,7 +152,36 @@ package final class PickerMetrics: Sendable {
             )
         )
 
+        prefillDecisions = registry.counter(
+            Exposure(
+                "llm_d_epp_pd_decision_total",
+                help: "Decisions, by whether the prompt got an endpoint of its own.",
+                labels: DisaggregationLabels.all
+            ),
+            Exposure(
+                "llm_d_inference_scheduler_pd_decision_total",
+                help: "Decisions, by whether the prompt got an endpoint of its own.",
+                labels: DisaggregationLabels.own
+            )
+        )
+        modelRewrites = registry.counter(
+            Exposure(
+                "inference_extension_model_rewrite_decisions_total",
+                help: "Models that were rewritten, by the rewrite whose rule it was.",
+                labels: ModelRewriteLabels.all
+            ),
+            Exposure(
+                "llm_d_epp_model_rewrite_decisions_total",
+                help: "Models that were rewritten, by the rewrite whose rule it was.",
+                labels: ModelRewriteLabels.all
+            )
+        )
+
         streams = registry.gauge(Exposure<NoLabels>("apus_streams_active", help: "Requests that Apus has open.")).only
+        emptyStreams =
+            registry.counter(
+                Exposure<NoLabels>("apus_empty_streams_total", help: "Streams that ended before their first frame.")
+            ).only
         scrapes = registry.counter(
             Exposure("apus_scrape_total", help: "Scrapes of endpoints, by outcome.", labels: OneLabel.named("outcome"))
         )
@@ -152,6 +196,21 @@ package final class PickerMetrics: Sendable {
             registry.histogram(
                 buckets: Buckets.fine,
                 Exposure<NoLabels>("apus_scrape_seconds", help: "Seconds that scrapes of endpoints took.")
+            ).only
+        tokenRenders = registry.counter(
+            Exposure(
+                "apus_token_renders_total",
+                help: "Prompts whose tokens a server was to tell, by outcome; all but ok were estimated.",
+                labels: OneLabel.named("outcome")
+            )
+        )
+        tokenRenderTime =
+            registry.histogram(
+                buckets: Buckets.fine,
+                Exposure<NoLabels>(
+                    "apus_token_render_seconds",
+                    help: "Seconds that a server took to tell the tokens of a prompt."
+                )
             ).only
         frameWait =
             registry.histogram(
@@ -204,12 +263,7 @@ package final class PickerMetrics: Sendable {
     /// The metrics of requests with these labels. At most as many are kept as a family has children.
     func requestSeries(_ labels: RequestLabels) -> RequestSeries {
         series.withLock { series in
-            if let known = series[labels] { return known }
-            let labels = series.count < MetricsRegistry.childLimit ? labels : .overflow
-            if let known = series[labels] { return known }
-            let made = RequestSeries(labels, requests)
-            series[labels] = made
-            return made
+            series.value(of: labels) { RequestSeries($0, requests) }
         }
     }
 

@@ -39,8 +39,8 @@ package struct TracingSettings: Sendable, Equatable {
             sampler = .standard
             warnings.append("OTEL_TRACES_SAMPLER cannot be used: parentbased_traceidratio with 0.1 is")
         }
-        headers =
-            Self.pairs(value("OTEL_EXPORTER_OTLP_HEADERS")) + Self.pairs(value("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
+        let ofTraces = Self.pairs(value("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
+        headers = ofTraces.isEmpty ? Self.pairs(value("OTEL_EXPORTER_OTLP_HEADERS")) : ofTraces
         let service = value("OTEL_SERVICE_NAME")
         resource = [
             ("service.name", service.isEmpty ? "gateway-api-inference-extension/epp" : service),
@@ -53,13 +53,29 @@ package struct TracingSettings: Sendable, Equatable {
         }
     }
 
-    /// `name=value,name=value`.
+    /// `name=value,name=value`, with the values' bytes as `%XX` where the list needs them so.
     private static func pairs(_ text: String) -> [(name: String, value: String)] {
         text.split(separator: ",").compactMap { pair in
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2 else { return nil }
             let name = String(parts[0].drop { $0 == " " }.prefix { $0 != " " })
-            return name.isEmpty ? nil : (name, String(parts[1].drop { $0 == " " }))
+            return name.isEmpty ? nil : (name, decoded(parts[1].drop { $0 == " " }))
         }
+    }
+
+    private static func decoded(_ text: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%"), rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -9,12 +9,14 @@ struct HeaderProfileHandlerTests {
     private func scheduler(
         _ names: [String] = ["encode", "prefill", "decode"],
         _ handler: HeaderProfileHandler = HeaderProfileHandler(),
-        _ cache: ApproximatePrefixCache? = nil
+        _ cache: ApproximatePrefixCache? = nil,
+        decider: PrefixBasedDecider? = nil
     ) -> Scheduler {
         Scheduler(
             profiles: names.map { SchedulingProfile(name: $0, scorers: []) },
             handler: handler,
-            prefixCache: cache
+            prefixCache: cache,
+            conditionalDecider: decider
         )
     }
 
@@ -59,8 +61,9 @@ struct HeaderProfileHandlerTests {
         // A decider says how much is enough: here, that fewer than 32 tokens remain to be computed.
         let strict = self.scheduler(
             ["decode"],
-            HeaderProfileHandler(conditionalDecider: PrefixBasedDecider(nonCachedTokens: 32)),
-            ApproximatePrefixCache(index: cache.index)
+            HeaderProfileHandler(),
+            ApproximatePrefixCache(index: cache.index),
+            decider: PrefixBasedDecider(nonCachedTokens: 32)
         )
         request.prefix = PromptBlocks(hashes: blocks + prompt(4, seed: 2), blockTokens: 16)
         request.estimatedTokens = 128

@@ -1,0 +1,243 @@
+internal import Bytes
+internal import ExtProc
+internal import Inference
+internal import Orchestration
+internal import Pool
+internal import RPC
+internal import Scheduling
+internal import Telemetry
+
+// The orchestrated way of a request: its legs, then either the gateway or Apus itself sends the decode.
+extension Exchange {
+    func orchestrate(
+        _ plan: LegPlan,
+        as use: LegPlan.Use,
+        _ form: Conversation.DecisionForm,
+        _ inference: InferenceRequest?,
+        _ edits: BodyEdits,
+        _ forwarding: Forwarding
+    ) async throws {
+        let orchestrator = plan.orchestration.orchestrator
+        let journal = RequestJournal(record, director.telemetry)
+        let request = legRequest(plan, inference, edits, journal)
+        let active = OrchestratedExchange(orchestrator, request, journal)
+        orchestrated = active
+        switch use {
+        case .handOff:
+            let order = try await orFail(active) { () async throws(OrchestrationError) in
+                try await orchestrator.prepareDecode(of: request)
+            }
+            active.order = order
+            try await handOff(order, active, form, forwarding)
+        case .relay:
+            let relayed = try await orFail(active) { () async throws(OrchestrationError) in
+                try await orchestrator.relayDecode(of: request)
+            }
+            try await relay(relayed, active)
+        }
+    }
+
+    /// Runs legs; when they fail for good, nothing is kept for them any more.
+    private func orFail<Value>(
+        _ active: OrchestratedExchange,
+        _ legs: () async throws(OrchestrationError) -> Value
+    ) async throws -> Value {
+        do throws(OrchestrationError) {
+            return try await legs()
+        } catch {
+            active.letGo()
+            throw Self.refusal(error)
+        }
+    }
+
+    private func legRequest(
+        _ plan: LegPlan,
+        _ inference: InferenceRequest?,
+        _ edits: BodyEdits,
+        _ journal: RequestJournal
+    ) -> OrchestratedRequest {
+        let orchestration = plan.orchestration
+        let facts = OrchestratedRequest.Facts(
+            inference: inference,
+            body: SharedBytes(body.take()),
+            edits: edits,
+            model: record.targetModel,
+            method: record.method.isEmpty ? "POST" : record.method,
+            path: record.path.isEmpty ? "/" : record.path,
+            requestID: record.requestID,
+            mayReturn: !hasOwnRequestID,
+            identity: XXH3.hash(headers["authorization"] ?? "", seed: XXH3.hash(record.targetModel))
+        )
+        // What the decision reserved is for the first attempts; who decodes is chosen when it is time.
+        var first: [Stage: StagePick] = [:]
+        if plan.wantsPrefill, let prefill = stages?.prefill.take() {
+            first[.prefill] = StagePick(prefill)
+        }
+        if !plan.wantsPrefill, !plan.wantsEncode, let decode = reservation.take() {
+            first[.decode] = StagePick(decode)
+        }
+        stages = nil
+        reservation = nil
+        let traceParent = record.trace?.header
+        return OrchestratedRequest(
+            facts,
+            wantsPrefill: plan.wantsPrefill,
+            wantsEncode: plan.wantsEncode,
+            first: first,
+            picker: plan.picker,
+            transport: orchestration.transport(headers, traceParent),
+            journal: journal,
+            generator: generator,
+            deadline: orchestration.orchestrator.nextDeadline,
+            clientGone: { [call] in await call.peerHasFinished() }
+        )
+    }
+
+    /// What ends the exchange when orchestration cannot go on.
+    static func refusal(_ error: OrchestrationError) -> any Error {
+        if let refusal = PickerError(error) { return refusal }
+        if case .refused(let answer) = error {
+            return ImmediateAnswer(
+                status: answer.status,
+                headers: answer.headers.filter { ResponseFields.goAlong($0.name) },
+                body: answer.body
+            )
+        }
+        return RPCError(code: .cancelled, message: "the client hung up while sub-requests were under way")
+    }
+
+    // MARK: Hand-off
+
+    /// Gives the decode to the gateway.
+    private func handOff(
+        _ order: DecodeOrder,
+        _ active: OrchestratedExchange,
+        _ form: Conversation.DecisionForm,
+        _ forwarding: Forwarding
+    ) async throws {
+        if let answer = order.answer {
+            active.letGo()
+            throw ImmediateAnswer(status: 200, headers: [("content-type", "application/json")], body: answer)
+        }
+        guard let pick = order.decode else { throw PickerError.noEndpoints }
+        reservation = pick.reservation.take()
+        cachedTokens = order.cachedTokens
+        var forwarding = forwarding
+        forwarding.destination = pick.endpoint.hostPort
+        answer.destinations = [Destination(hostPort: pick.endpoint.hostPort, endpoint: pick.endpoint.hostPort)]
+        // No sidecar shall send these legs again.
+        forwarding.headers = []
+        // What the prefill left is good for one decode only.
+        if order.prefill != nil { forwarding.headers.append((ControlHeaders.maxRetries, "0")) }
+        body = order.body.joined()
+        try await tell(form, forwarding, isEdited: true)
+        active.handedOffAt = MonotonicTime.now().nanoseconds
+        order.dispatched()
+        order.companion?.whenEnded { [call, alarms] in alarms.raise(.companionEnded, call) }
+        watch(active)
+    }
+
+    /// Keeps an eye on a decode that could be run again.
+    private func watch(_ active: OrchestratedExchange) {
+        let settings = active.orchestrator.settings
+        guard !record.isStreaming else { return }
+        active.watchdog = Watchdog(every: settings.decodeTimeout ?? .seconds(1)) { [call, alarms] in
+            alarms.raise(.watchdog, call)
+        }
+    }
+
+    /// Something happened beside the frames.
+    func attend(to reasons: ExchangeAlarms.Reasons) async throws {
+        guard let active = orchestrated, let order = active.order else { return }
+        if reasons.contains(.companionEnded) {
+            if let error = active.orchestrator.companionEnded(order), record.responseHeadersAt == 0 {
+                active.orchestrator.abort(order)
+                if mayRescue(active), case .exhausted = error { return try await rescue(active) }
+                active.letGo()
+                throw Self.refusal(error)
+            }
+        }
+        if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active), isDead(order, active) {
+            try await rescue(active)
+        }
+    }
+
+    /// Whether a silent decode has to be given up: its time is over, or its endpoint is gone.
+    private func isDead(_ order: DecodeOrder, _ active: OrchestratedExchange) -> Bool {
+        guard let endpoint = order.endpoint else { return false }
+        if active.orchestrator.settings.decodeTimeout != nil { return true }
+        let snapshot = director.pool.snapshot
+        guard let index = snapshot.endpoints.firstIndex(where: { $0.number == endpoint.number }) else { return true }
+        // An endpoint that was never scraped says nothing by its silence.
+        guard snapshot.scrapes[index].updatedAt != nil else { return false }
+        return !snapshot.scrapes[index].reachable
+            && !snapshot.isFresh(index, at: .now(), threshold: director.pool.stalenessThreshold)
+    }
+
+    /// The decode has begun to answer: none will be run again, and what that would have needed can go.
+    func noteDecodeBegan(_ active: OrchestratedExchange) {
+        guard let order = active.order else { return }
+        active.orchestrator.decodeEnded(order, failed: record.status >= 500 && record.status != 503)
+        active.letGo()
+    }
+
+    // MARK: Running a decode again
+
+    func mayRescue(_ active: OrchestratedExchange) -> Bool {
+        !active.isRescued && active.request != nil && active.handedOffAt != 0 && !hasAnsweredResponse
+    }
+
+    private var hasAnsweredResponse: Bool { record.firstByteAt != 0 }
+
+    /// Whether a response's head says that the decode failed, so that it may be run again.
+    func isFailedDecode(_ active: OrchestratedExchange) -> Bool {
+        mayRescue(active) && (record.status == 429 || record.status >= 500)
+    }
+
+    /// Runs a handed-off decode again elsewhere, and answers with the whole of it.
+    func rescue(_ active: OrchestratedExchange) async throws {
+        guard let request = active.request, let order = active.order else { return }
+        active.isRescued = true
+        active.watchdog = nil
+        reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+        callBackPlace = nil
+        reservation = nil
+        if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }
+        active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        active.orchestrator.conclude(order, isDecoded: false)
+        director.telemetry.orchestration(.rescued)
+        active.order = nil
+        let relayed = try await orFail(active) { () async throws(OrchestrationError) in
+            try await active.orchestrator.relayDecode(of: request)
+        }
+        let answer = try await whole(relayed, active)
+        active.letGo()
+        throw answer
+    }
+
+    // MARK: Records
+
+    /// The decode is over: reports what has not been of the prefill beside it, which is called off unless the decode has come to its end.
+    func concludeLegs(isDecoded: Bool) {
+        guard let active = orchestrated, let order = active.order else { return }
+        active.orchestrator.conclude(order, isDecoded: isDecoded)
+    }
+
+    /// Notes how the decode that the gateway was given ended.
+    func reportDecode(_ outcome: String) {
+        guard let active = orchestrated, let endpoint = active.order?.endpoint, active.handedOffAt != 0,
+            !active.hasReportedDecode
+        else { return }
+        active.hasReportedDecode = true
+        let nanoseconds = MonotonicTime.now().nanoseconds - active.handedOffAt
+        active.journal.ended(
+            LegReport(
+                stage: .decode,
+                endpoint: endpoint.hostPort,
+                attempt: 1,
+                outcome: outcome,
+                seconds: Double(nanoseconds) / 1e9
+            )
+        )
+    }
+}

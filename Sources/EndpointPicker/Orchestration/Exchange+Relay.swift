@@ -1,0 +1,160 @@
+internal import Bytes
+internal import ExtProc
+internal import Inference
+internal import Orchestration
+internal import Pool
+internal import RPC
+internal import Scheduling
+internal import Telemetry
+
+// A decode that Apus runs itself: its answer goes through the gateway as Apus's own.
+extension Exchange {
+    /// Passes an answer on to the client, piece by piece.
+    func relay(_ relayed: RelayedDecode, _ active: OrchestratedExchange) async throws {
+        let startedAt = MonotonicTime.now()
+        take(relayed, active, at: startedAt)
+        // No other decode can follow: the answer has begun.
+        active.letGo()
+        var reply = Reply(.streamedHeaders(endOfStream: relayed.first == nil))
+        for header in responseHead(relayed, isWhole: false) { reply.headers.set(header.name, header.value) }
+        do {
+            try await send(reply)
+            if let rest = relayed.rest {
+                try await passOn(relayed.first, rest)
+            } else if let first = relayed.first {
+                try await passOn(first, isLast: true)
+            }
+        } catch let failure as LegFailure {
+            reportRelayed(relayed, failure.code.rawValue, since: startedAt)
+            if failure.code == .cancelled { throw RPCError(code: .cancelled, message: "the client hung up") }
+            active.orchestrator.decodeEnded(relayed.order, failed: true)
+            throw RelayBroken(reason: failure.code.rawValue)
+        } catch {
+            reportRelayed(relayed, LegFailure.Code.cancelled.rawValue, since: startedAt)
+            throw error
+        }
+        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)", since: startedAt)
+        if record.status < 400 { active.orchestrator.decodeEnded(relayed.order, failed: false) }
+        finish()
+        isAnswered = true
+    }
+
+    /// Collects an answer that can only be given as a whole.
+    func whole(_ relayed: RelayedDecode, _ active: OrchestratedExchange) async throws -> ImmediateAnswer {
+        let startedAt = MonotonicTime.now()
+        take(relayed, active, at: startedAt)
+        var collected = ByteBuffer()
+        do {
+            if let first = relayed.first { append(first, isLast: relayed.rest == nil, to: &collected) }
+            if let rest = relayed.rest {
+                while let piece = try await rest.next() {
+                    append(piece, isLast: false, to: &collected)
+                    guard collected.count <= limits.heldResponseBytes else {
+                        throw LegFailure(.tooLarge, "response body exceeds \(limits.heldResponseBytes) bytes")
+                    }
+                }
+                append(SharedBytes(ByteBuffer()), isLast: true, to: &collected)
+            }
+        } catch let failure as LegFailure {
+            reportRelayed(relayed, failure.code.rawValue, since: startedAt)
+            if failure.code == .cancelled { throw RPCError(code: .cancelled, message: "the client hung up") }
+            throw PickerError(.badGateway, "the decode's answer broke off: \(failure.code.rawValue)", fault: .upstream)
+        }
+        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)", since: startedAt)
+        endReading()
+        reservation = nil
+        concludeLegs(isDecoded: record.status < 400)
+        return ImmediateAnswer(
+            status: relayed.status,
+            headers: responseHead(relayed, isWhole: true),
+            body: SharedBytes(collected)
+        )
+    }
+
+    private func take(_ relayed: RelayedDecode, _ active: OrchestratedExchange, at now: MonotonicTime) {
+        active.order = relayed.order
+        reservation = relayed.order.decode?.reservation.take()
+        cachedTokens = relayed.order.cachedTokens
+        record.status = relayed.status
+        record.responseHeadersAt = now.nanoseconds
+        if !(200..<300).contains(relayed.status) { record.errorCode = "ModelServerError" }
+        var response = HeaderList()
+        for header in relayed.headers { response.append(header.name, header.value) }
+        beginReading(response)
+    }
+
+    /// The header fields of the client's response.
+    private func responseHead(_ relayed: RelayedDecode, isWhole: Bool) -> [(name: String, value: String)] {
+        var head: [(name: String, value: String)] = isWhole ? [] : [(":status", String(relayed.status))]
+        for header in relayed.headers where ResponseFields.goAlong(header.name) {
+            head.append((ASCII.lowercased(header.name), header.value))
+        }
+        head.append((ControlHeaders.seen, "true"))
+        head += answer.headers
+        if !isWhole, let attempts = record.attempts { head.append((ControlHeaders.attempts, String(attempts))) }
+        return head
+    }
+
+    // MARK: Pieces
+
+    private func passOn(_ first: SharedBytes?, _ rest: any LegBody) async throws {
+        // Somebody has to listen for the client while the endpoint is waited for.
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [call] in
+                if await call.peerHasFinished() { rest.cancel() }
+            }
+            defer { group.cancelAll() }
+            if let first { try await passOn(first, isLast: false) }
+            while let piece = try await rest.next() { try await passOn(piece, isLast: false) }
+            try await passOn(SharedBytes(ByteBuffer()), isLast: true)
+        }
+    }
+
+    private func passOn(_ piece: SharedBytes, isLast: Bool) async throws {
+        let arrivedAt = MonotonicTime.now()
+        read(piece.bytes, at: arrivedAt)
+        let edited = edited(piece.bytes, isLast: isLast)
+        worked(since: arrivedAt)
+        if let edited {
+            try await send(Reply.streamedChunks(of: edited.count, isLast: isLast)) { $0(edited.bytes) }
+        } else {
+            try await send(Reply.streamedChunks(of: piece.count, isLast: isLast)) { $0(piece.bytes) }
+        }
+    }
+
+    private func append(_ piece: SharedBytes, isLast: Bool, to collected: inout ByteBuffer) {
+        read(piece.bytes, at: .now())
+        if let edited = edited(piece.bytes, isLast: isLast) {
+            collected.append(edited.bytes)
+        } else {
+            collected.append(piece.bytes)
+        }
+    }
+
+    private func reportRelayed(_ relayed: RelayedDecode, _ outcome: String, since startedAt: MonotonicTime) {
+        guard let endpoint = relayed.order.endpoint, let journal = orchestrated?.journal else { return }
+        let nanoseconds = MonotonicTime.now().nanoseconds - startedAt.nanoseconds
+        journal.ended(
+            LegReport(
+                stage: .decode,
+                endpoint: endpoint.hostPort,
+                attempt: relayed.attempt,
+                outcome: outcome,
+                seconds: Double(nanoseconds) / 1e9
+            )
+        )
+    }
+}
+
+/// Which fields of a model server's response go on to the client when Apus passes the response on.
+enum ResponseFields {
+    /// Those that belong to one connection, or are written anew.
+    private static let left: Set<String> = [
+        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
+        "proxy-authenticate", "content-length",
+    ]
+
+    static func goAlong(_ name: String) -> Bool {
+        !name.hasPrefix(":") && !left.contains(ASCII.lowercased(name))
+    }
+}

@@ -1,0 +1,44 @@
+internal import Orchestration
+internal import Scheduling
+internal import Telemetry
+
+/// Writes what orchestration does for one request where operators look: the decision, the access log, the metrics.
+final class RequestJournal: OrchestrationJournal {
+    private let record: RequestRecord
+    private let telemetry: Telemetry
+
+    init(_ record: RequestRecord, _ telemetry: Telemetry) {
+        self.record = record
+        self.telemetry = telemetry
+        record.attempts = 0
+    }
+
+    func reached(_ checkpoint: Checkpoint) {
+        record.decision?.append(
+            DecisionRecord.Checkpoint(name: checkpoint.rawValue, wallNanoseconds: TelemetryClock.wallNanoseconds())
+        )
+    }
+
+    func ended(_ leg: LegReport) {
+        if leg.stage == .prefill, leg.outcome != LegFailure.Code.noPermit.rawValue {
+            record.attempts = max(record.attempts ?? 0, leg.attempt)
+        }
+        let leg = DecisionRecord.Leg(
+            leg: leg.stage.rawValue,
+            endpoint: leg.endpoint,
+            attempt: leg.attempt,
+            outcome: leg.outcome,
+            seconds: leg.seconds
+        )
+        record.decision?.append(leg)
+        telemetry.legEnded(record, leg)
+    }
+
+    func resumed() { telemetry.orchestration(.resumed) }
+
+    func exhausted(_ stage: Stage, decodesLocally: Bool) {
+        telemetry.orchestration(decodesLocally ? .decodedLocally : .exhausted)
+    }
+
+    func stranded() { telemetry.orchestration(.stranded) }
+}

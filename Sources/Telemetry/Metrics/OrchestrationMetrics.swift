@@ -1,0 +1,77 @@
+/// What orchestration counts. Names of Apus's own: the reference's picker has no legs.
+final class OrchestrationMetrics: Sendable {
+    let legs: MetricFamily<LegLabels, Counter>
+    let legTime: MetricFamily<OneLabel, Histogram>
+    let attempts: Histogram
+    let events: MetricFamily<OneLabel, Counter>
+
+    init(_ registry: MetricsRegistry) {
+        legs = registry.counter(
+            Exposure(
+                "apus_legs_total",
+                help: "Sub-requests that ended, by stage and outcome.",
+                labels: LegLabels.all
+            )
+        )
+        legTime = registry.histogram(
+            buckets: Buckets.general,
+            Exposure(
+                "apus_leg_seconds",
+                help: "Seconds from the start of a sub-request to the end of its answer, by stage.",
+                labels: OneLabel.named("leg")
+            )
+        )
+        attempts =
+            registry.histogram(
+                buckets: [0, 1, 2, 3, 4, 5, 8],
+                Exposure<NoLabels>(
+                    "apus_prefill_attempts",
+                    help: "Prefill attempts of requests that sent sub-requests."
+                )
+            ).only
+        events = registry.counter(
+            Exposure(
+                "apus_orchestration_events_total",
+                help: """
+                    Requests that were resumed, that no prefill endpoint could serve (exhausted) or that were decoded where they were \
+                    prefilled (decoded_locally), that were run again after their decode had died (rescued), prompts that were \
+                    computed for a decode that never began (stranded), and transfer parameters that a gateway's retry gave to a second \
+                    endpoint (spent_twice).
+                    """,
+                labels: OneLabel.named("event")
+            )
+        )
+    }
+}
+
+/// Labels of one sub-request.
+struct LegLabels: MetricLabels {
+    let leg: String
+    let outcome: String
+
+    static var overflow: LegLabels { LegLabels(leg: otherLabelValue, outcome: otherLabelValue) }
+
+    static var all: [Exposure<LegLabels>.Label] {
+        [.init("leg") { $0.leg }, .init("outcome") { $0.outcome }]
+    }
+}
+
+/// What happens to an orchestrated request beside its legs.
+package enum OrchestrationEvent: String, Sendable {
+    case resumed, exhausted, rescued, stranded
+    case decodedLocally = "decoded_locally"
+    case spentTwice = "spent_twice"
+}
+
+extension Telemetry {
+    /// A sub-request of `record`'s request ended.
+    package func legEnded(_ record: RequestRecord, _ leg: DecisionRecord.Leg) {
+        record.legs.append(leg)
+        metrics.orchestration.legs.child(LegLabels(leg: leg.leg, outcome: leg.outcome)).add()
+        if leg.outcome == "ok" { metrics.orchestration.legTime.child(OneLabel(leg.leg)).observe(leg.seconds) }
+    }
+
+    package func orchestration(_ event: OrchestrationEvent) {
+        metrics.orchestration.events.child(OneLabel(event.rawValue)).add()
+    }
+}
