@@ -60,7 +60,7 @@ struct ConfigurationReader {
         }
         configuration.objectives = objectives(fields.list("objectives", limit: Self.listLimit))
         configuration.modelRewrites = modelRewrites(fields.list("modelRewrites", limit: Self.listLimit))
-        readOrchestration()
+        configuration.orchestration = fields.node("orchestration")
         readResponseProcessing(&configuration)
         fields.finish()
         return configuration
@@ -74,24 +74,6 @@ struct ConfigurationReader {
             configuration.apiVersion = EndpointPickerConfiguration.APIVersion(rawValue: text) ?? .llmd
         }
         _ = fields.string("kind", oneOf: ["EndpointPickerConfig"])
-    }
-
-    /// Who runs the encode and prefill steps of a request. So far these are always the model servers' sidecars, which are told by headers.
-    private mutating func readOrchestration() {
-        guard var section = fields.mapping("orchestration") else { return }
-        let mode = section.string("mode", oneOf: ["headers", "handoff", "relay"])
-        if let mode, mode != "headers" {
-            diagnostics.error(
-                "mode \(quoted(mode)) is not available yet in this version",
-                at: section.position(of: "mode")
-            )
-        }
-        // They steer what Apus itself sends, which it does in the other modes only.
-        for key in [
-            "connector", "encodeConnector", "maxAttempts", "attemptTimeout", "deadline", "onExhausted", "breaker",
-            "ports", "subRequests",
-        ] { section.unavailable(key) }
-        section.finish()
     }
 
     private mutating func readResponseProcessing(_ configuration: inout EndpointPickerConfiguration) {

@@ -135,6 +135,8 @@ package struct EndpointPickerConfiguration: Sendable {
     package var objectives: [InferenceObjective] = []
     /// The first has precedence.
     package var modelRewrites: [InferenceModelRewrite] = []
+    /// Who runs the encode and prefill steps of a request; read where the setup is assembled. Nil when the file does not speak of it.
+    package var orchestration: YAMLNode?
 
     package init(file: String) {
         self.file = file

@@ -32,9 +32,6 @@ package struct Fields {
         }
     }
 
-    /// The keys that are there, in their order.
-    package var keys: [String] { order.map(\.key) }
-
     /// The member, or nil when it is absent or null.
     package mutating func node(_ key: String) -> YAMLNode? {
         known.append(key)
@@ -141,6 +138,17 @@ package struct Fields {
         }
         return inRange(value, range, key, node)
     }
+
+    package mutating func byteCount(_ key: String, in range: ClosedRange<Int>) -> Int? {
+        guard let node = node(key) else { return nil }
+        guard case .scalar(let text, _) = node.content, let value = ScalarReading.byteCount(text) else {
+            return wrong(key, "a number of bytes such as 65536, 64KiB or 1MiB", node)
+        }
+        return inRange(value, range, key, node)
+    }
+
+    /// The keys that are there and not null, in the order of the text.
+    package var keys: [String] { order.filter { !$0.value.isNull }.map(\.key) }
 
     // MARK: Collections
 

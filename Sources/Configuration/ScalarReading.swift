@@ -66,6 +66,11 @@ package enum ScalarReading {
         return Int(exactly: (value * scale).rounded(.up))
     }
 
+    /// A number of bytes: a quantity, also with a `B` behind it: `1048576`, `1Mi`, `1MiB`, `1MB`.
+    package static func byteCount(_ text: String) -> Int? {
+        quantity(text) ?? (text.hasSuffix("B") ? quantity(String(text.dropLast())) : nil)
+    }
+
     private static let quantitySuffixes: [String: Double] = [
         "": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
         "Ki": 0x1p10, "Mi": 0x1p20, "Gi": 0x1p30, "Ti": 0x1p40, "Pi": 0x1p50, "Ei": 0x1p60,

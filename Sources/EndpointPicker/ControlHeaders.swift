@@ -26,11 +26,18 @@ enum ControlHeaders {
     /// The namespace of dynamic metadata that Envoy's load balancing reads.
     static let metadataNamespace = "envoy.lb"
 
+    private static let servedName = "x-gateway-destination-endpoint-served"
+
     /// Names that only a picker may set: a client's are taken off the request. The destination itself is overwritten instead.
     static let reserved: Set<String> = [
         "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports", "x-data-parallel-host-port",
         "x-kv-cache-source-host-port", "epp-profile",
     ]
+
+    /// Names, in lower case, that do not go along with sub-requests: a picker's own.
+    static let notForwarded: Set<String> = reserved.union([
+        destination, scores, servedName, "x-gateway-destination-endpoint-subset", attempts,
+    ])
 
     /// The names, as the client sent them, of headers that must not reach the model server beside a decision; each once. The destination is
     /// not among them: the decision overwrites it.

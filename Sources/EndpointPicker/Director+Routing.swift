@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Inference
 internal import Pool
 internal import Scheduling
@@ -39,9 +40,13 @@ extension Director {
     }
 
     /// Clients may not set what the endpoints of one request tell each other.
-    static func checkMembers(_ request: InferenceRequest, _ traits: ProfileHandlerTraits) throws(PickerError) {
-        guard traits.disaggregates, let own = request.members.present.first(where: \.name.isPickersOwn) else { return }
-        throw PickerError(.badRequest, "member \"\(own.name.text)\" may not be sent by clients", fault: .client)
+    static func checkMembers(
+        _ request: InferenceRequest,
+        in body: borrowing ByteBuffer,
+        _ traits: ProfileHandlerTraits
+    ) throws(PickerError) {
+        guard traits.disaggregates, let name = request.pickersOwnMember(in: body) else { return }
+        throw PickerError(.badRequest, "member \"\(name)\" may not be sent by clients", fault: .client)
     }
 }
 

@@ -112,7 +112,9 @@ package final class Director: Sendable {
         var candidates = pool.candidates(in: inquiry.subset, at: startedAt)
         let policies = scheduler.policies
         // Again: the configuration may be another one since the request was let in.
-        if let inference = inquiry.request?.inference { try Self.checkMembers(inference, scheduler.handler.traits) }
+        if let inference = inquiry.request?.inference {
+            try Self.checkMembers(inference, in: body, scheduler.handler.traits)
+        }
         let scheduling = schedulingRequest(
             inquiry,
             body: body,
@@ -189,9 +191,9 @@ package final class Director: Sendable {
     }
 
     /// Refuses a request that says what only a picker may say.
-    func checkMembers(of inquiry: Inquiry) throws(PickerError) {
+    func checkMembers(of inquiry: Inquiry, in body: borrowing ByteBuffer) throws(PickerError) {
         guard let inference = inquiry.request?.inference else { return }
-        try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
+        try Self.checkMembers(inference, in: body, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
     /// Fills in what a request asks for and how urgent it is. Once per request, since what model it gets may be a matter of chance.

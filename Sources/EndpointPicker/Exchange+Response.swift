@@ -88,12 +88,17 @@ extension Exchange {
                 settings.parsers.readsGRPCUsage && response.value(of: "content-type", contains: "application/grpc")
             usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
+        if let cachedTokens {
+            editors.append(
+                CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json)
+            )
+        }
     }
 
     /// How Envoy is asked to go on without the response's body; nil when it shall not be asked, or would not heed it.
     private var modesWithoutBodies: BodyModes? {
         let modes = conversation.modes
-        guard settings.responseProcessing == .headers, restorer == nil, !modes.request.isDuplex,
+        guard settings.responseProcessing == .headers, editors.isEmpty, !modes.request.isDuplex,
             !modes.response.isDuplex,
             modes.response != .none
         else { return nil }
@@ -123,7 +128,7 @@ extension Exchange {
 
     /// The piece as the client shall get it; nil when that is as it came.
     func edited(_ piece: RawSpan, isLast: Bool) -> ByteBuffer? {
-        restorer?.process(piece, isLast: isLast)
+        editors.process(piece, isLast: isLast)
     }
 
     // MARK: Answering
@@ -208,6 +213,7 @@ extension Exchange {
         callBackPlace = nil
         if let active = orchestrated {
             reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
+            concludeLegs(isDecoded: record.status < 400)
             active.letGo()
         }
         director.telemetry.finish(record, .complete)
@@ -222,6 +228,8 @@ extension Exchange {
                 cachedTokens: usage.cachedTokens,
                 completionTokens: usage.completionTokens
             )
+            // The decode endpoint did not compute the prompt, so what it says of it is not asked for.
+            if let cachedTokens { record.usage.cachedTokens = cachedTokens }
         }
     }
 }

@@ -34,7 +34,8 @@ final class Exchange {
     var answer = ResponsePolicies()
     /// Held while the request may be called back for one of a higher priority: until its response begins.
     var callBackPlace: CallBackPlace?
-    var restorer: ModelNameRestorer?
+    /// What changes the response's body on its way.
+    var editors = ResponseEditors()
     /// The sub-requests that Apus makes for the request; nil where it makes none.
     var orchestrated: OrchestratedExchange?
     /// Tokens of the prompt that the prefill endpoint had cached, for the response's usage.
@@ -63,12 +64,14 @@ final class Exchange {
         settings = director.settings
         record = director.telemetry.begin()
         generator = director.nextGenerator()
+        record.isEmpty = true
     }
 
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
             while !isAnswered, let message = try await nextMessage() {
+                record.isEmpty = false
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
@@ -85,6 +88,7 @@ final class Exchange {
         } catch let answer as ImmediateAnswer {
             return await answerAtOnce(answer)
         } catch let broken as RelayBroken {
+            concludeLegs(isDecoded: false)
             director.telemetry.finish(record, .failed(broken.reason))
             return RPCStatus(code: .aborted, message: "the decode's answer broke off: \(broken.reason)")
         } catch let error as RPCError {
@@ -92,6 +96,7 @@ final class Exchange {
             end()
             return error.status
         } catch {
+            concludeLegs(isDecoded: false)
             director.telemetry.finish(record, .failed("protocol"))
             return RPCStatus(code: .invalidArgument, message: "external processing: \(error)")
         }
@@ -118,15 +123,23 @@ final class Exchange {
 
     /// The stream has ended: what that means depends on what was to come.
     private func end() {
+        if let active = orchestrated {
+            let isUnseen = conversation.progress == .unobserved
+            reportDecode(isUnseen ? "unobserved" : record.responseHeadersAt == 0 ? "cancelled" : "reset")
+            active.letGo()
+        }
         switch conversation.progress {
         case .complete:
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .complete)
         case .cutShort:
             // Where bodies were stopped, the stream's end is the response's.
+            concludeLegs(isDecoded: hasStoppedBodies)
             director.telemetry.finish(record, hasStoppedBodies ? .unobserved : .clientGone)
         case .unobserved:
             // Envoy may have left long before the response ends. The load stays until the endpoint itself tells what it is doing.
             if let reservation = reservation.take() { director.pool.linger(reservation, at: .now()) }
+            concludeLegs(isDecoded: true)
             director.telemetry.finish(record, .unobserved)
         }
     }
@@ -172,6 +185,7 @@ final class Exchange {
     /// Sends a whole response and ends the exchange.
     private func answerAtOnce(_ answer: ImmediateAnswer) async -> RPCStatus {
         record.status = answer.status
+        concludeLegs(isDecoded: false)
         var reply = Reply(.immediate(status: answer.status))
         for header in answer.headers { reply.headers.set(header.name, header.value) }
         if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }

@@ -5,6 +5,7 @@ package struct RequestMembers: Sendable {
             maxOutputTokens
         case cacheSalt, instructions, tools, items, system, minTokens, bestOf, samplingParams
         case cacheHitThreshold, rid, promptTokenIDs, mmProcessorKwargs, mediaIOKwargs, vllmXArgs
+        case background, store
         case kvTransferParams, ecTransferParams, bootstrapHost, bootstrapPort, bootstrapRoom, disaggregatedParams
 
         /// The name on the wire.
@@ -35,6 +36,8 @@ package struct RequestMembers: Sendable {
             case .mmProcessorKwargs: "mm_processor_kwargs"
             case .mediaIOKwargs: "media_io_kwargs"
             case .vllmXArgs: "vllm_xargs"
+            case .background: "background"
+            case .store: "store"
             case .kvTransferParams: "kv_transfer_params"
             case .ecTransferParams: "ec_transfer_params"
             case .bootstrapHost: "bootstrap_host"

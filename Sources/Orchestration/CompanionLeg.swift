@@ -3,35 +3,50 @@ internal import Pool
 
 /// A prefill that is under way while its decode is. Dropping it ends it.
 package final class CompanionLeg: Sendable {
+    /// How it ended.
+    struct Ending: Sendable {
+        let verdict: LegVerdict
+        let seconds: Double
+        let speaksAgainstPair: Bool
+    }
+
     private struct State: ~Copyable {
-        var result: Result<LegAnswer, LegFailure>?
-        var onEnd: (@Sendable () -> Void)?
+        var ending: Ending?
+        var actions: [@Sendable () -> Void] = []
         /// Held while it is under way.
         var reservation: Reservation?
         var pass: BreakerPass?
         var task: Task<Void, Never>?
     }
 
-    package let leg: LegRequest
+    /// Without its body, which goes as soon as the transport needs it no more.
+    let leg: LegRequest
+    let startedAt: MonotonicTime
     private let state: Lock<State>
 
     /// Sends the leg.
     ///
-    /// - Parameter settle: told how it ended, with the pass of the endpoint's breaker.
+    /// - Parameter settle: told how it ended, with the pass of the endpoint's breaker; says what that means. Not called for one that was
+    ///   dropped before.
     init(
         _ leg: LegRequest,
         _ transport: any LegTransport,
+        at now: MonotonicTime,
         reservation: consuming Reservation?,
         pass: consuming BreakerPass,
-        settle: @escaping @Sendable (consuming BreakerPass, Result<LegAnswer, LegFailure>) -> Void
+        settle: @escaping @Sendable (consuming BreakerPass, Result<LegAnswer, LegFailure>) -> Ending
     ) {
-        self.leg = leg
+        var bare = leg
+        bare.body = PiecedBytes()
+        self.leg = bare
+        startedAt = now
         state = Lock(State(reservation: reservation, pass: pass))
+        // The task must not keep the companion alive: dropping that is what ends the task.
         let task = Task { [weak self] in
             let result = await transport.send(leg)
             self?.ended(result, settle)
         }
-        state.withLock { if $0.result == nil { $0.task = task } }
+        state.withLock { if $0.ending == nil { $0.task = task } }
     }
 
     deinit {
@@ -39,19 +54,19 @@ package final class CompanionLeg: Sendable {
     }
 
     /// How it ended; nil while it is under way.
-    package var result: Result<LegAnswer, LegFailure>? { state.withLock { $0.result } }
+    var ending: Ending? { state.withLock { $0.ending } }
 
-    /// Calls `action` when it has ended, on any thread; at once when it has already. Only the latest action is called.
+    /// Calls `action` when it has ended, on any thread; at once when it has already.
     package func whenEnded(_ action: @escaping @Sendable () -> Void) {
         let hasEnded = state.withLock { state in
-            if state.result == nil { state.onEnd = action }
-            return state.result != nil
+            if state.ending == nil { state.actions.append(action) }
+            return state.ending != nil
         }
         if hasEnded { action() }
     }
 
     /// Waits for its end; nil when the waiting task was cancelled before.
-    func end() async -> Result<LegAnswer, LegFailure>? {
+    func end() async -> Ending? {
         let waiter = Waiter()
         whenEnded { waiter.resume() }
         await withTaskCancellationHandler {
@@ -59,29 +74,34 @@ package final class CompanionLeg: Sendable {
         } onCancel: {
             waiter.resume()
         }
-        return result
+        return ending
     }
 
     package func cancel() {
         state.withLock { $0.task.take() }?.cancel()
     }
 
+    /// Lets it go on to its own end even when it is dropped.
+    func letRun() {
+        state.withLock { $0.task = nil }
+    }
+
     private func ended(
         _ result: Result<LegAnswer, LegFailure>,
-        _ settle: (consuming BreakerPass, Result<LegAnswer, LegFailure>) -> Void
+        _ settle: (consuming BreakerPass, Result<LegAnswer, LegFailure>) -> Ending
     ) {
-        var pass: BreakerPass?
+        guard let pass = state.withLock({ $0.pass.take() }) else { return }
+        let ending = settle(pass, result)
         var reservation: Reservation?
-        let action = state.withLock { state in
-            state.result = result
+        let actions = state.withLock { state in
+            state.ending = ending
             state.task = nil
-            pass = state.pass.take()
             reservation = state.reservation.take()
-            return state.onEnd.take()
+            return exchange(&state.actions, with: [])
         }
-        if let pass = pass.take() { settle(pass, result) }
+        // The load is gone before anybody learns of the end.
         _ = consume reservation
-        action?()
+        for action in actions { action() }
     }
 }
 

@@ -31,10 +31,16 @@ enum LegVerdict {
         }
     }
 
+    static let okOutcome = "ok"
+
+    var isSuccess: Bool {
+        if case .success = self { true } else { false }
+    }
+
     /// The outcome as it is reported.
     var outcome: String {
         switch self {
-        case .success: "ok"
+        case .success: Self.okOutcome
         case .elsewhere(let outcome, _): outcome
         case .refused(let answer): "http_\(answer.status)"
         case .noPermit: LegFailure.Code.noPermit.rawValue
@@ -51,6 +57,15 @@ extension Result where Success == LegAnswer, Failure == LegFailure {
         }
     }
 
+    /// Whether it tells of the two endpoints of a pair rather than of one alone: that was reached, and neither the request nor its load was
+    /// the matter.
+    var speaksAgainstPair: Bool {
+        switch self {
+        case .success(let answer): answer.status == 200 || (answer.status >= 500 && answer.status != 503)
+        case .failure(let failure): failure.speaksAgainstPair
+        }
+    }
+
     /// Whether the breaker of the endpoint takes it for a failure; nil when it says nothing of the endpoint.
     var breakerFailure: Bool? {
         switch self {
@@ -60,6 +75,16 @@ extension Result where Success == LegAnswer, Failure == LegFailure {
             case .cancelled, .noPermit: nil
             default: failure.countsForBreaker
             }
+        }
+    }
+}
+
+extension LegFailure {
+    var speaksAgainstPair: Bool {
+        switch code {
+        case .cancelled, .noPermit: false
+        case .timeout: true
+        default: mayHaveArrived && !countsForBreaker
         }
     }
 }

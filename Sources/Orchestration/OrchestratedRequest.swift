@@ -46,7 +46,7 @@ package final class OrchestratedRequest {
         }
     }
 
-    package let facts: Facts
+    package private(set) var facts: Facts
     package let picker: any StagePicker
     package let transport: any LegTransport
     package let journal: any OrchestrationJournal
@@ -69,8 +69,11 @@ package final class OrchestratedRequest {
     /// Endpoints that failed this request, by number.
     var failedPrefills: Set<Int> = []
     var failedDecodes: Set<Int> = []
-    var prefillAttempts = 0
+    var prefills = PrefillAttempts()
+    /// Decodes sent, by Apus or by the gateway.
     var decodeAttempts = 0
+    /// Apus sends the decode itself.
+    var isRelayed = false
     var failures: [LegReport] = []
     var hasTriedToResume = false
     var isExamined = false
@@ -107,7 +110,16 @@ package final class OrchestratedRequest {
     package func decodeFailed(_ endpoint: Endpoint, _ deadline: MonotonicTime) {
         failedDecodes.insert(endpoint.number)
         finishedPrefill = nil
+        decodeAttempts += 1
         self.deadline = deadline
+    }
+
+    /// No leg follows: the body and what was read of it can go.
+    func releaseBody() {
+        facts.body = SharedBytes(ByteBuffer())
+        facts.inference = nil
+        facts.edits = BodyEdits()
+        edits = BodyEdits()
     }
 
     /// 63 bits, never 0: what a new attempt is known by among the engines.
@@ -116,13 +128,15 @@ package final class OrchestratedRequest {
     }
 
     /// What a new attempt begins with; nil for a body that Apus does not read.
-    func context(_ ports: OrchestrationSettings.Ports) -> LegContext? {
+    ///
+    /// - Parameter attemptID: that of the attempt that goes on; nil for a new one.
+    func context(_ ports: OrchestrationSettings.Ports, attemptID: UInt64? = nil) -> LegContext? {
         guard let inference = facts.inference else { return nil }
         return LegContext(
             request: inference,
             body: facts.body,
             requestID: facts.requestID,
-            attemptID: newAttemptID(),
+            attemptID: attemptID ?? newAttemptID(),
             model: facts.model,
             ports: ports
         )
@@ -141,10 +155,21 @@ package final class OrchestratedRequest {
     }
 }
 
-/// A prompt that has been computed.
-struct FinishedPrefill {
-    let handover: Handover
-    let endpoint: Endpoint
-    /// The whole answer, when it is the request's own and nothing is left to decode.
-    var answer: SharedBytes?
+/// A prompt that has been computed. Good for one decode.
+package struct FinishedPrefill: Sendable {
+    package let handover: Handover
+    package let endpoint: Endpoint
+    /// What the engines know the transfer by.
+    package let attemptID: UInt64
+    /// From here on the engine's own time runs until it forgets.
+    package let finishedAt: MonotonicTime
+    /// The prefill's whole answer, when it is the request's own and nothing is left to decode.
+    package var answer: SharedBytes?
+
+    package init(_ handover: Handover, endpoint: Endpoint, attemptID: UInt64, at now: MonotonicTime) {
+        self.handover = handover
+        self.endpoint = endpoint
+        self.attemptID = attemptID
+        finishedAt = now
+    }
 }

@@ -14,16 +14,19 @@ package final class Orchestrator: Sendable {
     package let pairs: PairBreakers
     package let resumptions: Resumptions
     let now: @Sendable () -> MonotonicTime
+    let sleep: @Sendable (Duration) async throws -> Void
 
     /// - Parameters:
     ///   - pairs, resumptions: kept over changes of the configuration.
+    ///   - sleep: returns after that time of `now`; throws when the task is cancelled.
     package init(
         settings: OrchestrationSettings,
         connector: any Connector,
         encodeConnector: (any EncodeConnector)?,
         pairs: PairBreakers = PairBreakers(),
         resumptions: Resumptions = Resumptions(),
-        now: @escaping @Sendable () -> MonotonicTime = { .now() }
+        now: @escaping @Sendable () -> MonotonicTime = { .now() },
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
         self.settings = settings
         self.connector = connector
@@ -31,6 +34,7 @@ package final class Orchestrator: Sendable {
         self.pairs = pairs
         self.resumptions = resumptions
         self.now = now
+        self.sleep = sleep
     }
 
     package var breakerPolicy: Breaker.Policy {
@@ -81,7 +85,7 @@ package final class Orchestrator: Sendable {
         }
         guard let pick = pickDecode(request, after: finished?.endpoint) else { throw .noDecodeEndpoint }
         var edits = request.edits
-        if let finished, var context = request.context(settings.ports) {
+        if let finished, var context = request.context(settings.ports, attemptID: finished.attemptID) {
             context.prefill = finished.endpoint
             context.decode = pick.endpoint
             connector.editDecode(context, finished.handover, &edits)
@@ -96,21 +100,25 @@ package final class Orchestrator: Sendable {
         )
     }
 
-    /// Pairs that have failed together are avoided while there is another endpoint.
+    /// Those that cannot be reached, and pairs that have failed together, are avoided.
+    ///
+    /// Where no other is left a pair is tried nevertheless. So is one that cannot be reached when the gateway sends the decode: it may know
+    /// better.
     func pickDecode(_ request: OrchestratedRequest, after prefill: Endpoint?) -> StagePick? {
         let now = now()
         let failed = request.failedDecodes
-        if let first = request.first.removeValue(forKey: .decode), prefill == nil,
-            !failed.contains(first.endpoint.number)
-        {
+        let isOut: (Endpoint) -> Bool = { failed.contains($0.number) || !$0.breaker.allows(at: now) }
+        if let first = request.first.removeValue(forKey: .decode), prefill == nil, !isOut(first.endpoint) {
             return first
         }
         if let prefill {
             let pick = request.picker.pick(.decode, peer: prefill) {
-                failed.contains($0.number) || !self.pairs.allows(prefill, $0, at: now)
+                isOut($0) || !self.pairs.allows(prefill, $0, at: now)
             }
             if let pick { return pick }
         }
+        if let pick = request.picker.pick(.decode, peer: prefill, excluding: isOut) { return pick }
+        guard !request.isRelayed else { return nil }
         return request.picker.pick(.decode, peer: prefill) { failed.contains($0.number) }
     }
 
@@ -124,31 +132,40 @@ package final class Orchestrator: Sendable {
 
     /// Takes up what an earlier request with this id left.
     private func resume(_ request: OrchestratedRequest) {
-        guard !request.hasTriedToResume, let key = key(of: request) else { return }
+        guard !request.hasTriedToResume else { return }
         request.hasTriedToResume = true
-        guard resumptions.count > 0, let entry = resumptions.take(key, at: now()) else { return }
-        request.finishedPrefill = FinishedPrefill(handover: entry.handover, endpoint: entry.prefill)
+        guard resumptions.count > 0, let key = key(of: request) else { return }
+        let now = now()
+        let taken = resumptions.take(key, at: now)
+        for _ in 0..<taken.expired { request.journal.stranded() }
+        guard let finished = taken.finished else { return }
+        guard finished.endpoint.breaker.allows(at: now) else {
+            // A decode could not fetch it.
+            request.journal.stranded()
+            return
+        }
+        request.finishedPrefill = finished
         request.first[.prefill] = nil
         request.journal.resumed()
         request.journal.reached(.prefillComplete)
     }
 
-    /// The request ends: what no decode has seen is kept for its return, or lost.
+    /// The request ends: what no decode has seen is kept for its return, or lost. No leg may follow.
     package func end(_ request: OrchestratedRequest) {
         request.first.removeAll()
-        guard let finished = request.finishedPrefill.take(), finished.answer == nil else { return }
-        var lost = 1
-        if let key = key(of: request) {
-            lost = resumptions.keep(finished.handover, from: finished.endpoint, for: key, at: now())
+        if let finished = request.finishedPrefill.take(), finished.answer == nil {
+            let lost = key(of: request).map { resumptions.keep(finished, for: $0, at: now()) } ?? 1
+            for _ in 0..<lost { request.journal.stranded() }
         }
-        for _ in 0..<lost { request.journal.stranded() }
+        request.releaseBody()
     }
 
     private func key(of request: OrchestratedRequest) -> Resumptions.Key? {
-        guard request.facts.mayReturn else { return nil }
-        let body = request.facts.body
-        let fingerprint = XXH3.hash(body.bytes, seed: request.facts.identity)
-        return Resumptions.Key(requestID: request.facts.requestID, fingerprint: fingerprint)
+        let facts = request.facts
+        guard facts.mayReturn else { return nil }
+        // One family's parameters mean nothing to another, and the same body may mean something else to another path.
+        let way = XXH3.hash(facts.path, seed: XXH3.hash(settings.connector.rawValue, seed: facts.identity))
+        return Resumptions.Key(requestID: facts.requestID, fingerprint: XXH3.hash(facts.body.bytes, seed: way))
     }
 }
 
@@ -167,6 +184,7 @@ package final class DecodeOrder {
     /// What tells the endpoint that decodes to give up.
     let abort: SideRequest?
     let request: OrchestratedRequest
+    var hasReportedCompanion = false
 
     package var endpoint: Endpoint? { decode?.endpoint }
 
@@ -205,7 +223,10 @@ package final class DecodeOrder {
 
     /// The decode is on its way: what the prefill left must not be given to another.
     package func dispatched() {
-        request.finishedPrefill = nil
+        spend()
         request.journal.reached(.decodeForwarded)
     }
+
+    /// The decode endpoint may have seen what the prefill left.
+    func spend() { request.finishedPrefill = nil }
 }

@@ -9,8 +9,8 @@ package final class PairBreakers: Sendable {
         let decode: Int
     }
 
-    /// Pairs that have failed lately. More than this are not remembered.
-    private static let limit = 4096
+    /// Pairs that have failed. Of more than this those that nothing is held against now are forgotten.
+    package static let limit = 4096
 
     private let breakers = Lock<[Pair: Breaker]>([:])
 
@@ -34,7 +34,9 @@ package final class PairBreakers: Sendable {
                 if !failed { breakers[pair] = nil }
                 return known
             }
-            guard failed, breakers.count < Self.limit else { return nil }
+            guard failed else { return nil }
+            if breakers.count >= Self.limit { breakers = breakers.filter { $0.value.state(at: now) == .open } }
+            guard breakers.count < Self.limit else { return nil }
             let new = Breaker()
             breakers[pair] = new
             return new

@@ -8,124 +8,155 @@ extension Orchestrator {
     /// How long a prefill that has been sent is watched before its decode is: an endpoint that is down or full says so at once, and then
     /// another can be taken without anybody noticing.
     static let grace = Duration.milliseconds(3)
+    private static let inquiryTimeout = Duration.seconds(5)
+    /// Between the two times that a decode endpoint is told to give up.
+    static let abortInterval = Duration.seconds(2)
 
     /// Sends a prefill and makes the order for its decode; nil when the decode endpoint shall do it all.
     func pair(_ request: OrchestratedRequest) async throws(OrchestrationError) -> DecodeOrder? {
-        var attempts = PrefillAttempts(limit: settings.maxAttempts)
-        while let prefill = try next(&attempts, request) {
-            guard let pass = prefill.endpoint.breaker.enter(at: now()) else {
-                request.failedPrefills.insert(prefill.endpoint.number)
+        while let pick = try nextPrefill(request) {
+            guard let pass = pick.endpoint.breaker.enter(at: now()) else {
+                request.failedPrefills.insert(pick.endpoint.number)
                 continue
             }
-            guard var context = request.context(settings.ports) else { return nil }
+            guard let context = request.context(settings.ports) else { return nil }
             request.journal.reached(.prefillSelected)
-            context.prefill = prefill.endpoint
-            if let inquiry = connector.inquiry(context) {
-                let peer = try await ask(inquiry, context, request, &attempts)
-                guard let peer else {
-                    request.failedPrefills.insert(prefill.endpoint.number)
-                    continue
-                }
-                context.peer = peer
-            }
-            guard let decode = pickDecode(request, after: prefill.endpoint) else { throw .noDecodeEndpoint }
-            context.decode = decode.endpoint
-            let companion = CompanionLeg(
-                prefillLeg(request, context, prefill.endpoint),
-                request.transport,
-                reservation: prefill.reservation.take(),
-                pass: pass
-            ) { [self] pass, result in settle(pass, result) }
-            if let result = try await early(companion, request), try hasFailed(result, companion, request, &attempts) {
-                request.failedPrefills.insert(prefill.endpoint.number)
-                continue
-            }
-            var edits = request.edits
-            connector.editDecode(context, nil, &edits)
-            request.journal.reached(.transferComplete)
-            return DecodeOrder(
+            if let order = try await pair(request, pick, pass, context) { return order }
+            request.failedPrefills.insert(pick.endpoint.number)
+        }
+        try giveUpPrefill(request)
+        return nil
+    }
+
+    /// One attempt; nil when it has failed.
+    private func pair(
+        _ request: OrchestratedRequest,
+        _ pick: StagePick,
+        _ pass: consuming BreakerPass,
+        _ attempt: LegContext
+    ) async throws(OrchestrationError) -> DecodeOrder? {
+        var context = attempt
+        context.prefill = pick.endpoint
+        if let inquiry = connector.inquiry(context) {
+            let leg = sideLeg(
+                inquiry,
+                to: pick.endpoint,
+                .prefill,
                 request,
-                decode: decode,
-                body: edits.applied(to: request.facts.body),
-                prefill: prefill.endpoint,
-                cachedTokens: nil,
-                companion: companion,
-                abort: connector.abort(context)
+                attempt: request.prefills.made + 1,
+                timeout: min(timeout(request), Self.inquiryTimeout)
+            )
+            let result = try await ask(leg, request)
+            guard let peer = try peer(in: result, leg, context, request) else {
+                settle(pass, result)
+                return nil
+            }
+            context.peer = peer
+        }
+        guard let decode = pickDecode(request, after: pick.endpoint) else { throw .noDecodeEndpoint }
+        context.decode = decode.endpoint
+        let companion = companion(of: request, pick, pass, context)
+        if let ending = try await early(companion, request), !ending.verdict.isSuccess {
+            report(request, companion.leg, ending.verdict.outcome, seconds: ending.seconds)
+            try failed(ending.verdict, request)
+            return nil
+        }
+        var edits = request.edits
+        connector.editDecode(context, nil, &edits)
+        request.journal.reached(.transferComplete)
+        return DecodeOrder(
+            request,
+            decode: decode,
+            body: edits.applied(to: request.facts.body),
+            prefill: pick.endpoint,
+            cachedTokens: nil,
+            companion: companion,
+            abort: connector.abort(context)
+        )
+    }
+
+    private func companion(
+        of request: OrchestratedRequest,
+        _ pick: StagePick,
+        _ pass: consuming BreakerPass,
+        _ context: LegContext
+    ) -> CompanionLeg {
+        CompanionLeg(
+            prefillLeg(request, context, pick.endpoint),
+            request.transport,
+            at: now(),
+            reservation: pick.reservation.take(),
+            pass: pass
+        ) { [self] pass, result in
+            settle(pass, result)
+            return CompanionLeg.Ending(
+                verdict: verdict(result, context).0,
+                seconds: result.seconds,
+                speaksAgainstPair: result.speaksAgainstPair
             )
         }
-        try giveUp(.prefill, request, attempts)
-        return nil
     }
 
     /// How the companion ended, when it has within its time of grace.
     private func early(
         _ companion: CompanionLeg,
         _ request: OrchestratedRequest
-    ) async throws(OrchestrationError) -> Result<LegAnswer, LegFailure>? {
+    ) async throws(OrchestrationError) -> CompanionLeg.Ending? {
+        let sleep = sleep
         let ended = await request.watch.during {
-            await withTaskGroup(of: Result<LegAnswer, LegFailure>?.self) { group in
+            await withTaskGroup(of: CompanionLeg.Ending?.self) { group in
                 group.addTask { await companion.end() }
                 group.addTask {
-                    try? await Task.sleep(for: Self.grace)
+                    try? await sleep(Self.grace)
                     return nil
                 }
                 defer { group.cancelAll() }
                 return await group.next() ?? nil
             }
         }
-        guard let ended else { throw .clientGone }
+        guard let ended else {
+            companion.cancel()
+            throw left(request, companion.leg, since: companion.startedAt)
+        }
         return ended
     }
 
-    private func hasFailed(
-        _ result: Result<LegAnswer, LegFailure>,
-        _ companion: CompanionLeg,
-        _ request: OrchestratedRequest,
-        _ attempts: inout PrefillAttempts
-    ) throws(OrchestrationError) -> Bool {
-        let verdict = LegVerdict(result)
-        switch verdict {
-        case .success:
-            return false
-        case .noPermit:
-            request.prefillAttempts -= 1
-            attempts.hadNoPermit()
-        case .elsewhere(_, let isInternalError):
-            attempts.failed(isInternalError: isInternalError)
-        case .refused(let answer):
-            report(request, companion.leg, verdict.outcome, seconds: answer.seconds)
-            throw .refused(answer)
-        case .cancelled:
-            throw .clientGone
+    // MARK: The inquiry
+
+    private func ask(
+        _ leg: LegRequest,
+        _ request: OrchestratedRequest
+    ) async throws(OrchestrationError) -> Result<LegAnswer, LegFailure> {
+        let transport = request.transport
+        let startedAt = now()
+        guard let result = await request.watch.during({ await transport.send(leg) }) else {
+            throw left(request, leg, since: startedAt)
         }
-        report(request, companion.leg, verdict.outcome, seconds: result.seconds)
-        return true
+        return result
     }
 
-    /// Asks the prefill endpoint what the legs must know of it; nil when it does not say.
-    private func ask(
-        _ inquiry: SideRequest,
+    /// What the prefill endpoint answered; nil, and the attempt has failed, when it is of no use.
+    private func peer(
+        in result: Result<LegAnswer, LegFailure>,
+        _ leg: LegRequest,
         _ context: LegContext,
-        _ request: OrchestratedRequest,
-        _ attempts: inout PrefillAttempts
-    ) async throws(OrchestrationError) -> PeerIdentity? {
-        guard let endpoint = context.prefill else { return nil }
-        let leg = sideLeg(inquiry, to: endpoint, .prefill, request, timeout: min(timeout(request), .seconds(5)))
-        let transport = request.transport
-        guard let result = await request.watch.during({ await transport.send(leg) }) else { throw .clientGone }
-        if case .success(let answer) = result, answer.status == 200,
-            let peer = try? connector.readInquiry(answer.body.bytes, context)
-        {
+        _ request: OrchestratedRequest
+    ) throws(OrchestrationError) -> PeerIdentity? {
+        var verdict = LegVerdict(result)
+        if case .success(let answer) = verdict, let peer = try? connector.readInquiry(answer.body.bytes, context) {
             return peer
         }
-        let verdict = LegVerdict(result)
-        if case .noPermit = verdict { attempts.hadNoPermit() } else { attempts.failed(isInternalError: false) }
-        if let failed = result.breakerFailure, failed, let pass = endpoint.breaker.enter(at: now()) {
-            settle(pass, result)
+        let bad = LegVerdict.elsewhere(outcome: LegFailure.Code.badResponse.rawValue, isInternalError: false)
+        switch verdict {
+        case .success: verdict = bad
+        // It is not the client's request that was refused.
+        case .refused: verdict = .elsewhere(outcome: verdict.outcome, isInternalError: false)
+        case .elsewhere(let outcome, _): verdict = .elsewhere(outcome: outcome, isInternalError: false)
+        case .noPermit, .cancelled: break
         }
-        let outcome = verdict.outcome == "ok" ? LegFailure.Code.badResponse.rawValue : verdict.outcome
-        request.prefillAttempts += 1
-        request.report(.prefill, endpoint, attempt: request.prefillAttempts, outcome, seconds: result.seconds)
+        request.prefills.began()
+        report(request, leg, verdict.outcome, seconds: result.seconds)
+        try failed(verdict, request)
         return nil
     }
 
@@ -134,6 +165,7 @@ extension Orchestrator {
         to endpoint: Endpoint,
         _ stage: Stage,
         _ request: OrchestratedRequest,
+        attempt: Int,
         timeout: Duration
     ) -> LegRequest {
         LegRequest(
@@ -144,40 +176,64 @@ extension Orchestrator {
             path: side.path,
             body: PiecedBytes(side.body),
             requestID: request.facts.requestID,
-            attempt: max(1, request.prefillAttempts),
+            attempt: attempt,
             timeout: timeout
         )
     }
 
     // MARK: After the decode was sent
 
-    /// What a companion that has ended means for its decode: an error when the decode waits in vain. Reports the leg; call once.
+    /// What a companion that has ended means for its decode: an error when the decode waits in vain, once.
     package func companionEnded(_ order: DecodeOrder) -> OrchestrationError? {
         let request = order.request
-        guard let companion = order.companion, let result = companion.result else { return nil }
-        let verdict = LegVerdict(result)
-        report(request, companion.leg, verdict.outcome, seconds: result.seconds)
-        switch verdict {
-        case .success:
+        guard let companion = order.companion, !order.hasReportedCompanion, let ending = companion.ending else {
+            return nil
+        }
+        order.hasReportedCompanion = true
+        report(request, companion.leg, ending.verdict.outcome, seconds: ending.seconds)
+        if ending.verdict.isSuccess {
             request.journal.reached(.prefillComplete)
             return nil
-        case .refused(let answer):
-            return .refused(answer)
-        case .elsewhere, .noPermit, .cancelled:
-            request.failedPrefills.insert(companion.leg.endpoint.number)
-            decodeEnded(order, failed: true)
-            return .exhausted(.prefill, request.failures)
         }
+        request.failedPrefills.insert(companion.leg.endpoint.number)
+        if ending.speaksAgainstPair { decodeEnded(order, failed: true) }
+        do throws(OrchestrationError) {
+            try failed(ending.verdict, request)
+        } catch .refused(let answer) {
+            return .refused(answer)
+        } catch {
+            // Only the companion was cancelled: its connection is gone all the same.
+        }
+        return .exhausted(.prefill, request.failures)
+    }
+
+    /// The order is done with: a companion that has not been reported is.
+    ///
+    /// - Parameter isDecoded: whether the decode has answered to its end; then the companion has done its part, though its own answer may
+    ///   still be on its way. Otherwise it is called off.
+    package func conclude(_ order: DecodeOrder, isDecoded: Bool) {
+        guard let companion = order.companion, !order.hasReportedCompanion else { return }
+        if companion.ending != nil {
+            _ = companionEnded(order)
+            return
+        }
+        order.hasReportedCompanion = true
+        let outcome = isDecoded ? LegVerdict.okOutcome : LegFailure.Code.cancelled.rawValue
+        if isDecoded { companion.letRun() } else { companion.cancel() }
+        report(order.request, companion.leg, outcome, seconds: now().seconds(since: companion.startedAt))
     }
 
     /// Tells the decode endpoint to give up, twice, as the first may come before the request itself.
     package func abort(_ order: DecodeOrder) {
         guard let side = order.abort, let endpoint = order.endpoint else { return }
-        let leg = sideLeg(side, to: endpoint, .decode, order.request, timeout: .seconds(3))
-        let transport = order.request.transport
+        let request = order.request
+        let attempt = max(1, request.decodeAttempts)
+        let leg = sideLeg(side, to: endpoint, .decode, request, attempt: attempt, timeout: .seconds(3))
+        let transport = request.transport
+        let sleep = sleep
         Task {
             _ = await transport.send(leg)
-            try? await Task.sleep(for: .seconds(2))
+            try? await sleep(Self.abortInterval)
             _ = await transport.send(leg)
         }
     }

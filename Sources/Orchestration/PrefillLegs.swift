@@ -7,10 +7,10 @@ internal import Scheduling
 extension Orchestrator {
     /// Has the prompt computed; afterwards `finishedPrefill` is set, or the decode endpoint computes it, too.
     func prefill(_ request: OrchestratedRequest) async throws(OrchestrationError) {
-        var attempts = PrefillAttempts(limit: settings.maxAttempts)
-        while let pick = try next(&attempts, request) {
-            let pass = pick.endpoint.breaker.enter(at: now())
-            guard let pass else {
+        while let pick = try nextPrefill(request) {
+            // The load goes with the leg, before the decode endpoint is chosen.
+            defer { pick.reservation = nil }
+            guard let pass = pick.endpoint.breaker.enter(at: now()) else {
                 // Another request's try is under way there.
                 request.failedPrefills.insert(pick.endpoint.number)
                 continue
@@ -20,24 +20,20 @@ extension Orchestrator {
             context.prefill = pick.endpoint
             let leg = prefillLeg(request, context, pick.endpoint)
             let transport = request.transport
-            let result = await request.watch.during { await transport.send(leg) }
-            guard let result else {
-                report(request, leg, LegFailure.Code.cancelled.rawValue, seconds: 0)
-                throw .clientGone
+            let startedAt = now()
+            guard let result = await request.watch.during({ await transport.send(leg) }) else {
+                throw left(request, leg, since: startedAt)
             }
             settle(pass, result)
-            if try accept(result, leg, context, request, &attempts) { return }
+            if try accept(result, leg, context, request) { return }
             request.failedPrefills.insert(pick.endpoint.number)
         }
-        try giveUp(.prefill, request, attempts)
+        try giveUpPrefill(request)
     }
 
     /// The endpoint for the next attempt; nil when there is none to make.
-    func next(
-        _ attempts: inout PrefillAttempts,
-        _ request: OrchestratedRequest
-    ) throws(OrchestrationError) -> StagePick? {
-        guard attempts.mayGoOn else { return nil }
+    func nextPrefill(_ request: OrchestratedRequest) throws(OrchestrationError) -> StagePick? {
+        guard request.prefills.mayGoOn(limit: settings.maxAttempts) else { return nil }
         let now = now()
         guard now < request.deadline else { throw .deadline }
         if let first = request.first.removeValue(forKey: .prefill), first.endpoint.breaker.allows(at: now),
@@ -51,7 +47,7 @@ extension Orchestrator {
     }
 
     func prefillLeg(_ request: OrchestratedRequest, _ context: LegContext, _ endpoint: Endpoint) -> LegRequest {
-        request.prefillAttempts += 1
+        request.prefills.began()
         var edits = request.edits
         connector.editPrefill(context, &edits)
         return LegRequest(
@@ -61,7 +57,7 @@ extension Orchestrator {
             body: edits.applied(to: request.facts.body),
             headers: connector.prefillHeaders(context),
             requestID: request.facts.requestID,
-            attempt: request.prefillAttempts,
+            attempt: request.prefills.made,
             timeout: timeout(request)
         )
     }
@@ -79,60 +75,72 @@ extension Orchestrator {
         }
     }
 
+    /// What an attempt came to: a body of status 200 may still tell of a failure.
+    func verdict(_ result: Result<LegAnswer, LegFailure>, _ context: LegContext) -> (LegVerdict, Handover?) {
+        let verdict = LegVerdict(result)
+        guard case .success(let answer) = verdict else { return (verdict, nil) }
+        do {
+            return (verdict, try connector.readPrefill(answer.body.bytes, context))
+        } catch {
+            return (.elsewhere(outcome: LegFailure.Code.badResponse.rawValue, isInternalError: false), nil)
+        }
+    }
+
     /// True when the attempt did it. Throws what no other endpoint could make right.
     private func accept(
         _ result: Result<LegAnswer, LegFailure>,
         _ leg: LegRequest,
         _ context: LegContext,
-        _ request: OrchestratedRequest,
-        _ attempts: inout PrefillAttempts
+        _ request: OrchestratedRequest
     ) throws(OrchestrationError) -> Bool {
-        let verdict = LegVerdict(result)
+        let (verdict, handover) = verdict(result, context)
+        report(request, leg, verdict.outcome, seconds: result.seconds)
+        guard case .success(let answer) = verdict, let handover else {
+            try failed(verdict, request)
+            return false
+        }
+        request.journal.reached(.prefillComplete)
+        var finished = FinishedPrefill(handover, endpoint: leg.endpoint, attemptID: context.attemptID, at: now())
+        if handover.isFinal {
+            // A stream cannot be answered by a whole body: that request is decoded from its beginning.
+            guard !context.request.stream else { return true }
+            finished.answer = answer.body
+        }
+        request.finishedPrefill = finished
+        return true
+    }
+
+    /// Counts an attempt that failed. Throws when no other endpoint shall be tried.
+    func failed(_ verdict: LegVerdict, _ request: OrchestratedRequest) throws(OrchestrationError) {
         switch verdict {
-        case .success(let answer):
-            do {
-                let handover = try connector.readPrefill(answer.body.bytes, context)
-                var finished = FinishedPrefill(handover: handover, endpoint: leg.endpoint)
-                // A stream that is not there cannot be answered by a whole body.
-                if handover.isFinal, !context.request.stream { finished.answer = answer.body }
-                report(request, leg, "ok", seconds: answer.seconds)
-                if !handover.isFinal || finished.answer != nil { request.finishedPrefill = finished }
-                request.journal.reached(.prefillComplete)
-                return true
-            } catch {
-                attempts.failed(isInternalError: false)
-                report(request, leg, LegFailure.Code.badResponse.rawValue, seconds: answer.seconds)
-                return false
-            }
-        case .noPermit:
-            request.prefillAttempts -= 1
-            attempts.hadNoPermit()
-            report(request, leg, verdict.outcome, seconds: 0)
-            return false
-        case .elsewhere(let outcome, let isInternalError):
-            attempts.failed(isInternalError: isInternalError)
-            report(request, leg, outcome, seconds: result.seconds)
-            return false
-        case .refused(let answer):
-            report(request, leg, verdict.outcome, seconds: answer.seconds)
-            throw .refused(answer)
-        case .cancelled:
-            report(request, leg, verdict.outcome, seconds: result.seconds)
-            throw .clientGone
+        case .success: break
+        case .noPermit: request.prefills.hadNoPermit()
+        case .elsewhere(_, let isInternalError): request.prefills.failed(isInternalError: isInternalError)
+        case .refused(let answer): throw .refused(answer)
+        case .cancelled: throw .clientGone
         }
     }
 
     /// No attempt did it and none is left to make.
-    func giveUp(
-        _ stage: Stage,
-        _ request: OrchestratedRequest,
-        _ attempts: PrefillAttempts
-    ) throws(OrchestrationError) {
+    func giveUpPrefill(_ request: OrchestratedRequest) throws(OrchestrationError) {
         if now() >= request.deadline { throw .deadline }
-        if attempts.made == 0, attempts.withoutPermit > 0 { throw .noPermit }
+        if request.prefills.isStarved { throw .noPermit }
+        try giveUp(.prefill, request)
+        // Nor is any tried for a second decode.
+        request.wantsPrefill = false
+    }
+
+    /// Fails, or leaves the stage to the endpoint that decodes.
+    func giveUp(_ stage: Stage, _ request: OrchestratedRequest) throws(OrchestrationError) {
         let isLocal = settings.onExhausted == .decodeLocal
         request.journal.exhausted(stage, decodesLocally: isLocal)
         if !isLocal { throw .exhausted(stage, request.failures) }
+    }
+
+    /// Reports a leg that the client's leaving ended.
+    func left(_ request: OrchestratedRequest, _ leg: LegRequest, since startedAt: MonotonicTime) -> OrchestrationError {
+        report(request, leg, LegFailure.Code.cancelled.rawValue, seconds: now().seconds(since: startedAt))
+        return .clientGone
     }
 
     func report(_ request: OrchestratedRequest, _ leg: LegRequest, _ outcome: String, seconds: Double) {
@@ -140,24 +148,30 @@ extension Orchestrator {
     }
 }
 
-/// How many endpoints have been tried for one prefill, and whether another may be.
+/// What the prefill attempts of one request came to, and whether another may follow.
 struct PrefillAttempts {
-    let limit: Int
+    /// Attempts that could start.
     private(set) var made = 0
-    private(set) var withoutPermit = 0
+    private var failures = 0
     private var internalErrors = 0
-
-    init(limit: Int) {
-        self.limit = limit
-    }
+    private var withoutPermit = 0
 
     /// A second internal error is taken for the request's own doing: it shall not go round all endpoints.
-    var mayGoOn: Bool { made < limit && internalErrors < 2 }
+    func mayGoOn(limit: Int) -> Bool { failures < limit && internalErrors < 2 }
+
+    /// No attempt could start for want of a permit.
+    var isStarved: Bool { made == 0 && withoutPermit > 0 }
+
+    mutating func began() { made += 1 }
 
     mutating func failed(isInternalError: Bool) {
-        made += 1
+        failures += 1
         if isInternalError { internalErrors += 1 }
     }
 
-    mutating func hadNoPermit() { withoutPermit += 1 }
+    /// The attempt that `began` did not start.
+    mutating func hadNoPermit() {
+        made -= 1
+        withoutPermit += 1
+    }
 }

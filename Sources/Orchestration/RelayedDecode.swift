@@ -20,9 +20,9 @@ package struct RelayedDecode {
 extension Orchestrator {
     /// Runs a request to the point where its answer has begun.
     package func relayDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> RelayedDecode {
-        var attempts = 0
-        var withoutPermit = 0
-        while attempts < settings.maxAttempts {
+        request.isRelayed = true
+        var tally = DecodeTally()
+        while tally.failures < settings.maxAttempts {
             guard now() < request.deadline else { throw .deadline }
             let order: DecodeOrder
             do throws(OrchestrationError) {
@@ -34,65 +34,108 @@ extension Orchestrator {
                 let json = (name: "content-type", value: "application/json")
                 return RelayedDecode(order: order, attempt: 0, status: 200, headers: [json], first: answer, rest: nil)
             }
-            guard let endpoint = order.endpoint else { throw .noDecodeEndpoint }
-            guard let pass = endpoint.breaker.enter(at: now()) else {
-                request.failedDecodes.insert(endpoint.number)
+            guard let pick = order.decode else { throw .noDecodeEndpoint }
+            // The load goes with a failed decode, before another endpoint is chosen.
+            var isUnderWay = false
+            defer { if !isUnderWay { pick.reservation = nil } }
+            guard let pass = pick.endpoint.breaker.enter(at: now()) else {
+                // Another request's try is under way there.
+                request.failedDecodes.insert(pick.endpoint.number)
+                conclude(order, isDecoded: false)
                 continue
             }
-            request.decodeAttempts += 1
-            let beginning = await begin(order, request)
-            guard let beginning else {
-                request.report(.decode, endpoint, attempt: request.decodeAttempts, "cancelled", seconds: 0)
-                throw .clientGone
+            if let relayed = try await relay(order, to: pick.endpoint, pass, request, &tally) {
+                isUnderWay = true
+                return relayed
             }
-            switch beginning {
-            case .open(let open, let first):
-                pass.succeeded()
-                if !open.isElsewhere {
-                    // What the prefill left is spent, and the endpoint's own report ends with its answer.
-                    order.dispatched()
-                    let rest = first == nil ? nil : open.body
-                    return RelayedDecode(
-                        order: order,
-                        attempt: request.decodeAttempts,
-                        status: open.status,
-                        headers: open.headers,
-                        first: first,
-                        rest: rest
-                    )
-                }
-                attempts += 1
-                request.finishedPrefill = nil
-                decodeEnded(order, failed: open.status >= 500 && open.status != 503)
-                failed(endpoint, "http_\(open.status)", seconds: 0, request)
-            case .failed(let failure):
-                if failure.code == .noPermit {
-                    request.decodeAttempts -= 1
-                    withoutPermit += 1
-                } else {
-                    attempts += 1
-                    if failure.countsForBreaker { pass.failed(at: now(), breakerPolicy) } else { pass.succeeded() }
-                    // A request that did not arrive has spent nothing: the next endpoint may have what the prefill left.
-                    if failure.mayHaveArrived {
-                        request.finishedPrefill = nil
-                        decodeEnded(order, failed: true)
-                    }
-                }
-                failed(endpoint, failure.code.rawValue, seconds: failure.seconds, request)
-            case .companionFailed:
-                attempts += 1
-                abort(order)
-                if case .refused(let answer)? = companionEnded(order) { throw .refused(answer) }
-            }
+            conclude(order, isDecoded: false)
         }
         if now() >= request.deadline { throw .deadline }
-        if attempts == 0, withoutPermit > 0 { throw .noPermit }
+        if tally.failures == 0, tally.withoutPermit > 0 { throw .noPermit }
         throw .exhausted(.decode, request.failures)
     }
 
-    private func failed(_ endpoint: Endpoint, _ outcome: String, seconds: Double, _ request: OrchestratedRequest) {
-        request.failedDecodes.insert(endpoint.number)
-        request.report(.decode, endpoint, attempt: request.decodeAttempts, outcome, seconds: seconds)
+    /// One attempt; nil when it has failed.
+    private func relay(
+        _ order: DecodeOrder,
+        to endpoint: Endpoint,
+        _ pass: consuming BreakerPass,
+        _ request: OrchestratedRequest,
+        _ tally: inout DecodeTally
+    ) async throws(OrchestrationError) -> RelayedDecode? {
+        request.decodeAttempts += 1
+        let leg = decodeLeg(order, to: endpoint, request)
+        request.journal.reached(.decodeForwarded)
+        let startedAt = now()
+        guard let beginning = await begin(leg, order, request) else {
+            order.spend()
+            conclude(order, isDecoded: false)
+            throw left(request, leg, since: startedAt)
+        }
+        func failed(_ outcome: String) {
+            request.failedDecodes.insert(endpoint.number)
+            report(request, leg, outcome, seconds: now().seconds(since: startedAt))
+        }
+        switch beginning {
+        case .open(let open, let first):
+            pass.succeeded()
+            // A decode that answers has seen what the prefill left, even if it wants none of it.
+            order.spend()
+            guard open.isElsewhere else {
+                order.releaseBody()
+                return RelayedDecode(
+                    order: order,
+                    attempt: leg.attempt,
+                    status: open.status,
+                    headers: open.headers,
+                    first: first,
+                    rest: first == nil ? nil : open.body
+                )
+            }
+            tally.failures += 1
+            decodeEnded(order, failed: open.status >= 500 && open.status != 503)
+            failed("http_\(open.status)")
+        case .failed(let failure):
+            switch failure.code {
+            case .noPermit:
+                request.decodeAttempts -= 1
+                tally.withoutPermit += 1
+                failed(failure.code.rawValue)
+                return nil
+            case .cancelled:
+                order.spend()
+                conclude(order, isDecoded: false)
+                throw left(request, leg, since: startedAt)
+            default: break
+            }
+            tally.failures += 1
+            if failure.countsForBreaker { pass.failed(at: now(), breakerPolicy) } else { pass.succeeded() }
+            // A request that did not arrive has spent nothing: the next endpoint may have what the prefill left.
+            if failure.mayHaveArrived { order.spend() }
+            if failure.speaksAgainstPair { decodeEnded(order, failed: true) }
+            failed(failure.code.rawValue)
+        case .companionFailed:
+            // The decode waits in vain, and is not to blame. How often that may happen is counted with the prefills.
+            abort(order)
+            report(request, leg, LegFailure.Code.cancelled.rawValue, seconds: now().seconds(since: startedAt))
+            if case .refused(let answer)? = companionEnded(order) { throw .refused(answer) }
+        }
+        return nil
+    }
+
+    private func decodeLeg(_ order: DecodeOrder, to endpoint: Endpoint, _ request: OrchestratedRequest) -> LegRequest {
+        LegRequest(
+            stage: .decode,
+            endpoint: endpoint,
+            method: request.facts.method,
+            path: request.facts.path,
+            body: order.body,
+            requestID: request.facts.requestID,
+            attempt: request.decodeAttempts,
+            timeout: max(.milliseconds(1), request.deadline.elapsed(since: now())),
+            // What the prefill left is good for one decode only.
+            mayResend: order.prefill == nil
+        )
     }
 
     private enum Beginning: Sendable {
@@ -103,28 +146,15 @@ extension Orchestrator {
     }
 
     /// Sends the decode and waits for the first piece of its answer; nil when the client leaves before.
-    private func begin(_ order: DecodeOrder, _ request: OrchestratedRequest) async -> Beginning? {
-        guard let endpoint = order.endpoint else { return nil }
-        let leg = LegRequest(
-            stage: .decode,
-            endpoint: endpoint,
-            method: request.facts.method,
-            path: request.facts.path,
-            body: order.body,
-            requestID: request.facts.requestID,
-            attempt: request.decodeAttempts,
-            timeout: max(.milliseconds(1), request.deadline.elapsed(since: now())),
-            mayResend: order.prefill == nil
-        )
+    private func begin(_ leg: LegRequest, _ order: DecodeOrder, _ request: OrchestratedRequest) async -> Beginning? {
         let transport = request.transport
         let companion = order.companion
         return await request.watch.during {
             await withTaskGroup(of: Beginning?.self) { group in
-                group.addTask { await Self.begin(leg, transport) }
+                group.addTask { await self.begin(leg, transport) }
                 if let companion {
                     group.addTask {
-                        guard let result = await companion.end() else { return nil }
-                        if case .success = LegVerdict(result) { return nil }
+                        guard let ending = await companion.end(), !ending.verdict.isSuccess else { return nil }
                         return .companionFailed
                     }
                 }
@@ -137,18 +167,50 @@ extension Orchestrator {
         }
     }
 
-    private static func begin(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
+    private func begin(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
+        let startedAt = now()
         switch await transport.open(leg) {
         case .failure(let failure): return .failed(failure)
         case .success(let open):
             guard !open.isElsewhere else { return .open(open, first: nil) }
-            do {
-                return .open(open, first: try await open.body.next())
-            } catch {
-                return .failed(error)
+            // The head was in time; the first piece has to be, too.
+            let left = max(.milliseconds(1), (startedAt + leg.timeout).elapsed(since: now()))
+            let isLate = Flag()
+            let timer = Task { [sleep] in
+                guard (try? await sleep(left)) != nil else { return }
+                isLate.set()
+                open.body.cancel()
+            }
+            defer { timer.cancel() }
+            let first: Result<SharedBytes?, LegFailure> = await withTaskCancellationHandler {
+                do throws(LegFailure) {
+                    return .success(try await open.body.next())
+                } catch {
+                    return .failure(error)
+                }
+            } onCancel: {
+                open.body.cancel()
+            }
+            switch first {
+            case .success(let first): return .open(open, first: first)
+            case .failure(let failure):
+                guard isLate.isSet, failure.code == .cancelled else { return .failed(failure) }
+                return .failed(LegFailure(.timeout, "no byte of an answer in time", countsForBreaker: true))
             }
         }
     }
+}
+
+/// What became of the decodes of one relayed request.
+private struct DecodeTally {
+    var failures = 0
+    var withoutPermit = 0
+}
+
+private final class Flag: Sendable {
+    private let state = Lock(false)
+    var isSet: Bool { state.withLock { $0 } }
+    func set() { state.withLock { $0 = true } }
 }
 
 extension OpenLeg {

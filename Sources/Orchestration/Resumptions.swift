@@ -1,5 +1,5 @@
 package import Bytes
-package import Pool
+internal import Pool
 
 /// What prefills left for decodes that have not begun: a request that comes again with the same id and the same body goes on from there.
 ///
@@ -16,43 +16,60 @@ package final class Resumptions: Sendable {
         }
     }
 
-    package struct Entry: Sendable {
-        package let handover: Handover
-        package let prefill: Endpoint
-        let expiresAt: MonotonicTime
+    /// What `take` found.
+    package struct Taken {
+        package let finished: FinishedPrefill?
+        /// How many entries ran out since somebody last looked.
+        package let expired: Int
     }
 
     /// Two thirds of the lease that vLLM gives a finished prefill: the decode has to begin within the rest.
     package static let validity = Duration.seconds(20)
-    private static let limit = 4096
+    package static let limit = 4096
 
-    private let entries = Lock<[Key: Entry]>([:])
+    private struct Entries {
+        var all: [Key: FinishedPrefill] = [:]
+        /// Before this none of them runs out.
+        var nextExpiry: MonotonicTime?
+
+        /// Drops what ran out, and says how much that was.
+        mutating func expire(at now: MonotonicTime) -> Int {
+            guard let next = nextExpiry, next <= now else { return 0 }
+            let before = all.count
+            all = all.filter { $0.value.expiresAt > now }
+            nextExpiry = all.values.map(\.expiresAt).min()
+            return before - all.count
+        }
+    }
+
+    private let entries = Lock(Entries())
 
     package init() {}
 
-    /// Keeps a handover that no decode has seen.
+    /// Keeps what no decode has seen.
     ///
-    /// - Returns: how many entries ran out meanwhile, this one included when there is no room.
-    package func keep(_ handover: Handover, from prefill: Endpoint, for key: Key, at now: MonotonicTime) -> Int {
+    /// - Returns: how many are lost: those that ran out meanwhile, one with the same key, and this one when it is too old or there is no room.
+    package func keep(_ finished: FinishedPrefill, for key: Key, at now: MonotonicTime) -> Int {
         entries.withLock { entries in
-            let before = entries.count
-            entries = entries.filter { $0.value.expiresAt > now }
-            let expired = before - entries.count
-            guard entries.count < Self.limit else { return expired + 1 }
-            let entry = Entry(handover: handover, prefill: prefill, expiresAt: now + Self.validity)
-            return expired + (entries.updateValue(entry, forKey: key) == nil ? 0 : 1)
+            let expired = entries.expire(at: now)
+            let expiry = finished.expiresAt
+            guard expiry > now, entries.all.count < Self.limit else { return expired + 1 }
+            entries.nextExpiry = min(expiry, entries.nextExpiry ?? expiry)
+            return expired + (entries.all.updateValue(finished, forKey: key) == nil ? 0 : 1)
         }
     }
 
     /// Takes what was kept for the request, if it is still good.
-    package func take(_ key: Key, at now: MonotonicTime) -> Entry? {
+    package func take(_ key: Key, at now: MonotonicTime) -> Taken {
         entries.withLock { entries in
-            guard !entries.isEmpty, let entry = entries.removeValue(forKey: key), entry.expiresAt > now else {
-                return nil
-            }
-            return entry
+            let expired = entries.expire(at: now)
+            return Taken(finished: entries.all.removeValue(forKey: key), expired: expired)
         }
     }
 
-    package var count: Int { entries.withLock { $0.count } }
+    package var count: Int { entries.withLock { $0.all.count } }
+}
+
+extension FinishedPrefill {
+    fileprivate var expiresAt: MonotonicTime { finishedAt + Resumptions.validity }
 }

@@ -124,17 +124,21 @@ package final class ServerCall: @unchecked Sendable {
     }
 
     /// Waits for the next thing to receive, and takes nothing: true when the peer is done or gone, false when a message came (the next
-    /// `receive` returns it) or the task was cancelled. Counts as a `receive` while it waits.
+    /// `receive` returns it) or the task was cancelled. Counts as a `receive` while it waits. An interruption is left to the next `receive`.
     package func peerHasFinished() async -> Bool {
-        do {
-            if try beginReceive() { await waitForReceived() }
-        } catch {
-            return true
-        }
-        return state.withLock { state in
-            if state.isCancelled { return true }
-            guard case .finished(let success) = state.receiving else { return false }
-            return !success || slots.pointee.received == nil
+        while true {
+            do {
+                if try beginReceive(isInterruptible: false) { await waitForReceived() }
+            } catch {
+                return true
+            }
+            let answer: Bool? = state.withLock { state in
+                if state.isCancelled { return true }
+                guard case .finished(let success) = state.receiving else { return nil }
+                return !success || slots.pointee.received == nil
+            }
+            if let answer { return answer }
+            if Task.isCancelled { return false }
         }
     }
 
@@ -147,12 +151,12 @@ package final class ServerCall: @unchecked Sendable {
     }
 
     /// Posts the operation unless one is under way; true when its event has to be waited for.
-    private func beginReceive() throws(RPCError) -> Bool {
+    private func beginReceive(isInterruptible: Bool = true) throws(RPCError) -> Bool {
         enum Step { case take, wait, post, refuse(RPCError) }
         let step: Step = state.withLock { state in
             if state.receiver != nil { return .refuse(RPCError(code: .internal, message: "two receives at a time")) }
             if state.isFinished || state.isCancelled { return .refuse(Self.cancelled) }
-            if state.takeInterruption() { return .refuse(Self.interrupted) }
+            if isInterruptible, state.takeInterruption() { return .refuse(Self.interrupted) }
             switch state.receiving {
             case .finished: return .take
             case .underWay: return .wait

@@ -10,6 +10,8 @@ final class EventLoop: @unchecked Sendable {
     enum Command: Sendable {
         case start(PendingRequest)
         case cancel(UInt64)
+        case resume(UInt64)
+        case end(UInt64, at: MonotonicTime)
         case run(@Sendable () -> Void)
         case schedule(MonotonicTime, @Sendable () -> Void)
         case shutDown
@@ -35,6 +37,8 @@ final class EventLoop: @unchecked Sendable {
 
     private static let maxIdleTransfers = 256
     private static let maxIdleConnections = 8192
+    /// Between two looks at the deadlines of all streams.
+    private static let sweepInterval = Duration.milliseconds(10)
 
     private let inbox = Lock(Inbox())
     private let wakeUp = apus_eventfd()
@@ -44,6 +48,11 @@ final class EventLoop: @unchecked Sendable {
     private var multi: UnsafeMutableRawPointer?
     private var interests: [Interest] = []
     private var inFlight: [UInt64: Transfer] = [:]
+    /// Those in flight whose response is streamed, and when their deadlines must be looked at.
+    private var streams: [UInt64: Transfer] = [:]
+    private var nextSweep: MonotonicTime?
+    /// Within a call of libcurl, which must not be called again.
+    private var isInLibrary = false
     private var idle: [Transfer] = []
     /// Requests that end without having been sent; answered by the loop so that no completion runs within `start`.
     private var refused: [(PendingRequest, HTTPClientError)] = []
@@ -65,7 +74,7 @@ final class EventLoop: @unchecked Sendable {
 
     /// False when the loop has ended and will not see the command.
     func submit(_ command: Command) -> Bool {
-        if isCurrent {
+        if isCurrent, !isInLibrary {
             carryOut(command)
             return true
         }
@@ -97,6 +106,7 @@ final class EventLoop: @unchecked Sendable {
             takeCommands()
             let now = MonotonicTime.now()
             runTimers(now)
+            if let time = nextSweep, time <= now { sweep(now) }
             if let deadline = libraryDeadline, deadline <= now {
                 libraryDeadline = nil
                 act(CURL_SOCKET_BAD, 0)
@@ -150,6 +160,8 @@ final class EventLoop: @unchecked Sendable {
         switch command {
         case .start(let request): start(request)
         case .cancel(let number): cancel(number)
+        case .resume(let number): resume(number)
+        case .end(let number, let time): end(number, at: time)
         case .run(let action): action()
         case .schedule(let deadline, let action): schedule(Timer(deadline: deadline, action: action))
         case .shutDown: isStopping = true
@@ -174,7 +186,9 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func millisecondsToWait() -> Int32 {
-        guard let deadline = [timers.last?.deadline, libraryDeadline].compactMap(\.self).min() else { return -1 }
+        guard let deadline = [timers.last?.deadline, libraryDeadline, nextSweep].compactMap(\.self).min() else {
+            return -1
+        }
         let left = deadline.elapsed(since: MonotonicTime.now()).nanoseconds
         return Int32(clamping: (left + 999_999) / 1_000_000)
     }
@@ -188,12 +202,19 @@ final class EventLoop: @unchecked Sendable {
             refused.append((pending, .shutDown))
         } else if let problem = pending.request.problem {
             refused.append((pending, HTTPClientError(.badRequest, problem)))
-        } else if let transfer = idle.popLast() ?? Transfer(sockets: Unmanaged.passUnretained(self).toOpaque()) {
+        } else if let transfer = idle.popLast() ?? Transfer(loop: Unmanaged.passUnretained(self).toOpaque()) {
             transfer.prepare(pending)
-            inFlight[pending.handle.number] = transfer
+            let number = pending.handle.number
+            inFlight[number] = transfer
+            if case .streaming = pending.receiver {
+                streams[number] = transfer
+                sweep(by: transfer.deadlines.next)
+            }
             let code = curl_multi_add_handle(multi, transfer.easy)
             if code != CURLM_OK {
-                inFlight[pending.handle.number] = nil
+                forget(number)
+                transfer.abandon()
+                keep(transfer)
                 refused.append((pending, HTTPClientError(.failed, String(cString: curl_multi_strerror(code)))))
             }
         } else {
@@ -203,11 +224,69 @@ final class EventLoop: @unchecked Sendable {
 
     /// Takes the request from libcurl, which closes a connection that is in use.
     private func cancel(_ number: UInt64) {
-        guard let transfer = inFlight.removeValue(forKey: number) else { return }
+        guard let transfer = inFlight[number] else { return }
+        end(
+            number,
+            transfer,
+            HTTPClientError(.cancelled, "cancelled", responseStarted: transfer.responseStarted)
+        )
+    }
+
+    private func end(_ number: UInt64, _ transfer: Transfer, _ error: HTTPClientError) {
+        forget(number)
         curl_multi_remove_handle(multi, transfer.easy)
-        transfer.complete(HTTPClientError(.cancelled, "cancelled", responseStarted: transfer.responseStarted))
+        transfer.complete(error)
         keep(transfer)
     }
+
+    private func forget(_ number: UInt64) {
+        inFlight[number] = nil
+        streams[number] = nil
+    }
+
+    // MARK: Streams
+
+    private func resume(_ number: UInt64) {
+        guard let transfer = streams[number] else { return }
+        isInLibrary = true
+        transfer.resume()
+        isInLibrary = false
+        sweep(by: transfer.deadlines.next)
+    }
+
+    private func end(_ number: UInt64, at time: MonotonicTime) {
+        guard let transfer = streams[number] else { return }
+        transfer.end(at: time)
+        sweep(by: time)
+    }
+
+    private func sweep(by time: MonotonicTime?) {
+        guard let time else { return }
+        nextSweep = min(nextSweep ?? time, time)
+    }
+
+    /// For `Transfer`, whose deadlines have changed otherwise than to a later time.
+    static func deadlinesChanged(_ context: UnsafeMutableRawPointer, _ time: MonotonicTime?) {
+        from(context)?.sweep(by: time)
+    }
+
+    /// Ends the streams whose time is over.
+    private func sweep(_ now: MonotonicTime) {
+        nextSweep = nil
+        var next: MonotonicTime?
+        for (number, transfer) in streams {
+            guard let deadline = transfer.deadlines.next else { continue }
+            if deadline <= now {
+                end(number, transfer, transfer.timeoutError)
+            } else {
+                next = min(next ?? deadline, deadline)
+            }
+        }
+        // Not for each stream alone, when there are many with times of their own.
+        nextSweep = next.map { max($0, now + Self.sweepInterval) }
+    }
+
+    // MARK: Ends
 
     private func completeFinished() {
         var result = CURLE_OK
@@ -216,13 +295,13 @@ final class EventLoop: @unchecked Sendable {
             guard let transfer = Transfer.from(apus_easy_get_private(easy)), let pending = transfer.pending else {
                 continue
             }
-            inFlight[pending.handle.number] = nil
+            forget(pending.handle.number)
             transfer.complete(result)
             keep(transfer)
         }
         while !refused.isEmpty {
             for (pending, error) in exchange(&refused, with: []) {
-                pending.onCompletion(.failure(error), RawSpan())
+                pending.fail(error)
             }
         }
     }
@@ -239,7 +318,7 @@ final class EventLoop: @unchecked Sendable {
         // Starts are refused from here on; what else was asked is still done.
         for command in left { carryOut(command) }
         while let (number, transfer) = inFlight.first {
-            inFlight[number] = nil
+            forget(number)
             curl_multi_remove_handle(multi, transfer.easy)
             transfer.complete(.shutDown)
         }
@@ -254,7 +333,9 @@ final class EventLoop: @unchecked Sendable {
 
     private func act(_ socket: curl_socket_t, _ events: Int32) {
         var running: Int32 = 0
+        isInLibrary = true
         curl_multi_socket_action(multi, socket, events, &running)
+        isInLibrary = false
     }
 
     private func handle(_ event: apus_event) {

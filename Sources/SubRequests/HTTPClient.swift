@@ -37,11 +37,10 @@ package final class HTTPClient: Sendable {
         let handle = newHandle()
         let result: Result<HTTPResponse, HTTPClientError> = await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
-                start(
-                    PendingRequest(handle: handle, request: request) { result, body in
-                        continuation.resume(returning: result.map { HTTPResponse(head: $0, body: body.copied()) })
-                    }
-                )
+                let receiver = ResponseReceiver.lending { result, body in
+                    continuation.resume(returning: result.map { HTTPResponse(head: $0, body: body.copied()) })
+                }
+                start(PendingRequest(handle: handle, request: request, receiver: receiver))
             }
         } onCancel: {
             handle.cancel()
@@ -49,11 +48,40 @@ package final class HTTPClient: Sendable {
         return try result.get()
     }
 
+    /// The same with the body as it was received, without a copy of a long one.
+    package func fetch(
+        _ request: HTTPRequest
+    ) async throws(HTTPClientError) -> (head: HTTPResponseHead, body: SharedBytes) {
+        let handle = newHandle()
+        let result = await withTaskCancellationHandler {
+            await withUnsafeContinuation {
+                (continuation: UnsafeContinuation<Result<(HTTPResponseHead, SharedBytes), HTTPClientError>, Never>) in
+                let receiver = ResponseReceiver.giving { continuation.resume(returning: $0) }
+                start(PendingRequest(handle: handle, request: request, receiver: receiver))
+            }
+        } onCancel: {
+            handle.cancel()
+        }
+        let (head, body) = try result.get()
+        return (head, body)
+    }
+
+    /// Sends the request and returns once the head of the response is there, whatever its status. Cancelling the task ends the request.
+    package func open(
+        _ request: HTTPRequest,
+        limits: HTTPStreamLimits = HTTPStreamLimits()
+    ) async throws(HTTPClientError) -> HTTPStream {
+        let handle = newHandle()
+        let buffer = StreamBuffer(limits)
+        start(PendingRequest(handle: handle, request: request, receiver: .streaming(buffer)))
+        return HTTPStream(try await buffer.head(handle), buffer, handle)
+    }
+
     /// Starts the request; `onCompletion` is called once, never from within this call unless the client is shut down.
     @discardableResult
     package func start(_ request: HTTPRequest, onCompletion: @escaping HTTPCompletion) -> HTTPTransfer {
         let handle = newHandle()
-        start(PendingRequest(handle: handle, request: request, onCompletion: onCompletion))
+        start(PendingRequest(handle: handle, request: request, receiver: .lending(onCompletion)))
         return handle
     }
 
@@ -62,7 +90,7 @@ package final class HTTPClient: Sendable {
     }
 
     private func start(_ pending: PendingRequest) {
-        if !loop.submit(.start(pending)) { pending.onCompletion(.failure(.shutDown), RawSpan()) }
+        if !loop.submit(.start(pending)) { pending.fail(.shutDown) }
     }
 
     // MARK: Work on the client's thread
@@ -143,6 +171,16 @@ package final class HTTPTransfer: Sendable {
     }
 
     var isCancelled: Bool { cancelled.load(ordering: .acquiring) }
+
+    /// Takes more of a streamed response.
+    func resume() {
+        _ = loop.submit(.resume(number))
+    }
+
+    /// Ends a streamed response at that time.
+    func end(at time: MonotonicTime) {
+        _ = loop.submit(.end(number, at: time))
+    }
 
     /// Ends the request with `cancelled` and closes its connection; nothing once it has ended.
     package func cancel() {

@@ -33,6 +33,8 @@ package struct HTTPRequest: Sendable {
     package var url: String
     /// `content-length`, `transfer-encoding` and `expect` are the client's own and refused here.
     package var headers: [HTTPField]
+    /// Fields of a client's request that are sent besides; those that `headers` has, too, are not.
+    package var forwarded: ForwardedHeaders?
     package var body: HTTPBody?
     /// To the end of the TCP and the TLS handshake, name resolution included.
     package var connectTimeout: Duration
@@ -40,6 +42,13 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration
     /// The largest response body taken; a longer one ends the request with `tooLarge`.
     package var maxResponseBytes: Int
+    /// How much is taken of the body of a response that is neither a success nor a 4xx; a longer one is cut, and so is a 4xx's at `maxResponseBytes`
+    /// (`HTTPResponseHead.isCut`). Nil: `maxResponseBytes` for all, and longer ones end the request.
+    package var maxErrorBytes: Int?
+    /// Whether the request may be sent once more when the kept connection it was sent on ends without a line of a response. The server may have
+    /// seen it before it died, so this must be false for what must not happen twice; then such an end is a `reset`, unless no byte of the body had
+    /// been sent. A request without a body, of which nobody can say how much was sent, is sent again in any case.
+    package var maySendAgain: Bool
     /// Whether the response's header fields are wanted; collecting them costs an allocation each.
     package var wantsHeaders: Bool
     /// Whom to trust over `https://`.
@@ -64,6 +73,7 @@ package struct HTTPRequest: Sendable {
         self.timeout = timeout
         self.maxResponseBytes = maxResponseBytes
         self.wantsHeaders = wantsHeaders
+        maySendAgain = true
         self.trust = trust
     }
 
@@ -94,7 +104,7 @@ package struct HTTPRequest: Sendable {
 
     private static let ownFields = ["content-length", "transfer-encoding", "expect", "connection"]
 
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
+    static func isTokenByte(_ byte: UInt8) -> Bool {
         switch byte {
         case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
         case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
@@ -108,8 +118,10 @@ package struct HTTPResponseHead: Sendable {
     package var status: Int
     /// In the order received; empty unless the request wanted them.
     package var headers: [HTTPField]
-    /// From the start of the request to the last byte of its response, in seconds.
+    /// From the start of the request to the last byte of its response, or to the end of this head when the response is streamed; in seconds.
     package var seconds: Double
+    /// Whether the body was longer than what was taken of it.
+    package var isCut = false
 
     package init(status: Int, headers: [HTTPField], seconds: Double) {
         self.status = status

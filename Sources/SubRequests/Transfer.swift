@@ -6,7 +6,24 @@ internal import Glibc
 struct PendingRequest: Sendable {
     let handle: HTTPTransfer
     let request: HTTPRequest
-    let onCompletion: HTTPCompletion
+    let receiver: ResponseReceiver
+
+    func fail(_ error: HTTPClientError) {
+        switch receiver {
+        case .lending(let onCompletion): onCompletion(.failure(error), RawSpan())
+        case .giving(let onCompletion): onCompletion(.failure(error))
+        case .streaming(let buffer): buffer.finish(.failure(error))
+        }
+    }
+}
+
+/// Who takes the response.
+enum ResponseReceiver: Sendable {
+    /// Lends the body for the call.
+    case lending(HTTPCompletion)
+    /// Gives the body away.
+    case giving(@Sendable (Result<(HTTPResponseHead, SharedBytes), HTTPClientError>) -> Void)
+    case streaming(StreamBuffer)
 }
 
 /// One easy handle of libcurl with what its callbacks need. Reused for one request after the other; used on the loop's thread only.
@@ -16,8 +33,14 @@ final class Transfer {
     /// A body this long fits one read of the socket and stays allocated for the next request.
     private static let readSize = 64 << 10
     private static let maxKeptBytes = 256 << 10
+    /// What libcurl sends in one piece. It keeps a buffer of this size until the response is there, for every request under way.
+    private static let sendSize = 32 << 10
+    /// A shorter body is copied rather than given away with the room around it.
+    private static let leastGivenBytes = 16 << 10
 
     let easy: UnsafeMutableRawPointer
+    /// The loop, as the callbacks get it.
+    private let loop: UnsafeMutableRawPointer
     private(set) var pending: PendingRequest?
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private var fields: UnsafeMutablePointer<curl_slist>?
@@ -25,15 +48,26 @@ final class Transfer {
     private var headers: [HTTPField] = []
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
+    private var timesSentAgain = 0
+    private var startedAt = MonotonicTime(nanoseconds: 0)
+    /// Of a streamed response: bytes of its body so far, those behind its head included that nobody waits for any more.
+    private var receivedBytes = 0
+    /// Whether the head has come to its end.
+    private var hasHead = false
+    private var isHeadGiven = false
+    private var isCut = false
+    private(set) var isPaused = false
+    private(set) var deadlines = StreamDeadlines()
     /// What the handle is set to; nil before the first request over TLS.
     private var trust: TLSTrust?
     /// Why a callback of ours ended the transfer.
     private var abort: HTTPClientError?
 
-    /// - Parameter sockets: the loop, handed to the callbacks that open and close sockets.
-    init?(sockets: UnsafeMutableRawPointer) {
+    /// - Parameter loop: the event loop, which owns this and outlives it.
+    init?(loop: UnsafeMutableRawPointer) {
         guard let easy = curl_easy_init() else { return nil }
         self.easy = easy
+        self.loop = loop
         errorText[0] = 0
         let context = Unmanaged.passUnretained(self).toOpaque()
         set(CURLOPT_PRIVATE, context)
@@ -56,15 +90,15 @@ final class Transfer {
             guard let position = transfer.pending?.request.body?.pieces.position(at: Int(offset)) else {
                 return CURL_SEEKFUNC_CANTSEEK
             }
-            transfer.sent = position
-            return CURL_SEEKFUNC_OK
+            return transfer.rewind(to: position)
         }
-        set(CURLOPT_OPENSOCKETDATA, sockets)
-        set(CURLOPT_CLOSESOCKETDATA, sockets)
+        set(CURLOPT_OPENSOCKETDATA, loop)
+        set(CURLOPT_CLOSESOCKETDATA, loop)
         apus_easy_set_open(easy, EventLoop.openSocket)
         apus_easy_set_close(easy, EventLoop.closeSocket)
         set(CURLOPT_NOSIGNAL, 1)
         set(CURLOPT_BUFFERSIZE, Self.readSize)
+        set(CURLOPT_UPLOAD_BUFFERSIZE, Self.sendSize)
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
@@ -96,19 +130,15 @@ final class Transfer {
             trust = wanted
         }
         prepareMethod(request)
-        for field in request.headers {
-            // libcurl reads "name:" as "leave this field out" and "name;" as an empty one.
-            append(field.value.isEmpty ? "\(field.name);" : "\(field.name): \(field.value)")
-        }
-        if request.body != nil {
-            append("Expect:")
-            if !request.headers.contains(where: { ASCII.equalsIgnoringCase($0.name, "content-type") }) {
-                append("Content-Type:")
-            }
-        }
-        set(CURLOPT_HTTPHEADER, fields)
+        prepareHeaders(request)
         set(CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
-        set(CURLOPT_TIMEOUT_MS, request.timeout.milliseconds)
+        if case .streaming(let buffer) = pending.receiver {
+            startedAt = .now()
+            deadlines = StreamDeadlines(buffer.limits, startedAt: startedAt)
+            set(CURLOPT_TIMEOUT_MS, 0)
+        } else {
+            set(CURLOPT_TIMEOUT_MS, request.timeout.milliseconds)
+        }
     }
 
     private func prepareMethod(_ request: HTTPRequest) {
@@ -129,6 +159,32 @@ final class Transfer {
         }
     }
 
+    private func prepareHeaders(_ request: HTTPRequest) {
+        for field in request.headers {
+            // libcurl reads "name:" as "leave this field out" and "name;" as an empty one.
+            let isEmpty = field.value.utf8.allSatisfy(ASCII.isWhitespace)
+            append(isEmpty ? "\(field.name);" : "\(field.name): \(field.value)")
+        }
+        if let forwarded = request.forwarded {
+            forwarded.text.withUnsafeBytes { text in
+                for line in forwarded.lines where !request.headers.contains(where: { forwarded.isNamed(line, $0.name) })
+                {
+                    guard let start = text.baseAddress else { continue }
+                    let text = (start + line.start).assumingMemoryBound(to: CChar.self)
+                    if let grown = curl_slist_append(fields, text) { fields = grown }
+                }
+            }
+        }
+        if request.body != nil {
+            append("Expect:")
+            let hasType =
+                request.forwarded?.contains("content-type") == true
+                || request.headers.contains { ASCII.equalsIgnoringCase($0.name, "content-type") }
+            if !hasType { append("Content-Type:") }
+        }
+        set(CURLOPT_HTTPHEADER, fields)
+    }
+
     private func append(_ line: String) {
         if let grown = curl_slist_append(fields, line) { fields = grown }
     }
@@ -145,17 +201,56 @@ final class Transfer {
 
     private func receive(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
         guard let bytes, let pending else { return 0 }
-        let limit = pending.request.maxResponseBytes
-        guard count <= limit - body.count else {
-            abort = HTTPClientError(.tooLarge, "response body exceeds \(limit) bytes", responseStarted: true)
-            return 0
-        }
+        let span = UnsafeRawBufferPointer(start: bytes, count: count)
+        if case .streaming(let buffer) = pending.receiver { return receive(span, buffer) }
+        let limit = limit(pending.request)
+        let room = limit - body.count
         if body.isEmpty {
             let announced = Int(apus_easy_get_offset(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T))
             body.reserve(min(announced, limit, Self.maxKeptBytes))
         }
-        body.append(RawSpan(_unsafeStart: UnsafeRawPointer(bytes), byteCount: count))
-        return count
+        body.append(RawSpan(_unsafeStart: UnsafeRawPointer(bytes), byteCount: min(count, room)))
+        if count <= room { return count }
+        if pending.request.maxErrorBytes != nil, apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 300 {
+            isCut = true
+        } else {
+            abort = tooLarge(limit)
+        }
+        return 0
+    }
+
+    private func receive(_ bytes: UnsafeRawBufferPointer, _ buffer: StreamBuffer) -> Int {
+        if let limit = buffer.limits.maxResponseBytes, bytes.count > limit - receivedBytes {
+            abort = tooLarge(limit)
+            return 0
+        }
+        guard buffer.append(bytes) else {
+            isPaused = true
+            deadlines.pause()
+            return Int(CURL_WRITEFUNC_PAUSE)
+        }
+        receivedBytes += bytes.count
+        deadlines.progress(.now())
+        return bytes.count
+    }
+
+    private func limit(_ request: HTTPRequest) -> Int {
+        guard let most = request.maxErrorBytes else { return request.maxResponseBytes }
+        let status = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE)
+        return (200..<300).contains(status) || (400..<500).contains(status)
+            ? request.maxResponseBytes : min(most, request.maxResponseBytes)
+    }
+
+    private func tooLarge(_ limit: Int) -> HTTPClientError {
+        HTTPClientError(.tooLarge, "response body exceeds \(limit) bytes", responseStarted: true)
+    }
+
+    /// Takes from the socket again. Brings what libcurl has at once.
+    func resume() {
+        guard isPaused else { return }
+        isPaused = false
+        deadlines.progress(.now())
+        curl_easy_pause(easy, CURLPAUSE_CONT)
     }
 
     private func receiveHeader(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
@@ -166,9 +261,14 @@ final class Transfer {
             abort = HTTPClientError(.badResponse, message, responseStarted: true)
             return 0
         }
-        guard pending.request.wantsHeaders else { return count }
+        let isEnd = count <= 2 && (bytes[0] == 0x0D || bytes[0] == 0x0A)
+        if isEnd, !hasHead { hasHead = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 200 }
+        let buffer: StreamBuffer? = if case .streaming(let buffer) = pending.receiver { buffer } else { nil }
+        guard pending.request.wantsHeaders || buffer != nil else { return count }
         let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
-        if line.utf8.starts(with: "HTTP/".utf8) {
+        if isEnd {
+            if let buffer, hasHead { finishHead(buffer) }
+        } else if line.utf8.starts(with: "HTTP/".utf8), !hasHead {
             // The fields of an interim response are not those of the final one.
             headers.removeAll(keepingCapacity: true)
         } else if let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")) {
@@ -176,6 +276,33 @@ final class Transfer {
             headers.append(HTTPField(String(ASCII.trimmed(line[..<colon])), String(value)))
         }
         return count
+    }
+
+    private func finishHead(_ buffer: StreamBuffer) {
+        guard !isHeadGiven else { return }
+        isHeadGiven = true
+        let status = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE)
+        let now = MonotonicTime.now()
+        deadlines.headEnded(now)
+        EventLoop.deadlinesChanged(loop, deadlines.next)
+        buffer.begin(HTTPResponseHead(status: status, headers: headers, seconds: now.seconds(since: startedAt)))
+        // What comes from now on are trailers.
+        headers.removeAll()
+    }
+
+    func end(at time: MonotonicTime) {
+        deadlines.end(at: time)
+    }
+
+    /// libcurl sends the body again from there: on a new connection, since the kept one turned out to have ended.
+    private func rewind(to position: PiecedBytes.Position) -> Int32 {
+        timesSentAgain += 1
+        guard let pending, pending.request.maySendAgain, timesSentAgain == 1 else {
+            abort = HTTPClientError(.reset, "the kept connection ended before a response came")
+            return CURL_SEEKFUNC_FAIL
+        }
+        sent = position
+        return CURL_SEEKFUNC_OK
     }
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
@@ -187,23 +314,58 @@ final class Transfer {
 
     /// Tells the request's owner how it ended, and makes the handle ready for another one.
     func complete(_ code: CURLcode) {
-        if code == CURLE_OK {
-            let head = HTTPResponseHead(
-                status: apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE),
-                headers: headers,
-                seconds: Double(apus_easy_get_offset(easy, CURLINFO_TOTAL_TIME_T)) / 1e6
-            )
-            pending?.onCompletion(.success(head), body.bytes)
-        } else {
-            pending?.onCompletion(.failure(error(code)), RawSpan())
+        guard code == CURLE_OK || isCut else { return complete(error(code)) }
+        // libcurl takes a head without an end for a whole response.
+        guard hasHead else {
+            let message = "the connection ended within the response's head"
+            return complete(HTTPClientError(.truncated, message, responseStarted: true))
+        }
+        if let pending {
+            switch pending.receiver {
+            case .lending(let onCompletion): onCompletion(.success(head), body.bytes)
+            case .giving(let onCompletion): onCompletion(.success((head, given())))
+            case .streaming(let buffer): buffer.finish(.success(headers))
+            }
         }
         reset()
     }
 
     /// The same for a request that libcurl did not end.
     func complete(_ error: HTTPClientError) {
-        pending?.onCompletion(.failure(error), RawSpan())
+        pending?.fail(error)
         reset()
+    }
+
+    private var head: HTTPResponseHead {
+        var head = HTTPResponseHead(
+            status: apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE),
+            headers: headers,
+            seconds: Double(apus_easy_get_offset(easy, CURLINFO_TOTAL_TIME_T)) / 1e6
+        )
+        head.isCut = isCut
+        return head
+    }
+
+    /// The body, for good.
+    private func given() -> SharedBytes {
+        if body.count >= Self.leastGivenBytes { return SharedBytes(body.take()) }
+        return body.withUnsafeBytes { SharedBytes(ByteBuffer(copying: $0)) }
+    }
+
+    /// Makes the handle ready for another request; the owner of this one is told otherwise.
+    func abandon() {
+        reset()
+    }
+
+    /// What a request comes to whose time is over by `deadlines`.
+    var timeoutError: HTTPClientError {
+        let what = hasHead ? "the response made no progress or did not end in time" : "no response head in time"
+        return HTTPClientError(timeoutCode, what, responseStarted: responseStarted)
+    }
+
+    private var timeoutCode: HTTPClientError.Code {
+        // Set when the request is about to be sent, on a new connection and on a kept one.
+        apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
     }
 
     /// The same for what the caller or a shutdown ended.
@@ -214,6 +376,13 @@ final class Transfer {
         abort = nil
         headerBytes = 0
         sent = PiecedBytes.Position()
+        timesSentAgain = 0
+        receivedBytes = 0
+        hasHead = false
+        isHeadGiven = false
+        isCut = false
+        isPaused = false
+        deadlines = StreamDeadlines()
         errorText[0] = 0
         headers.removeAll()
         if fields != nil {
@@ -243,12 +412,10 @@ final class Transfer {
         case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_ISSUER_ERROR: .untrusted
         case CURLE_SSL_CONNECT_ERROR: .handshake
         case CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER: .badTrust
-        case CURLE_OPERATION_TIMEDOUT:
-            // Set when the request is about to be sent, on a new connection and on a kept one.
-            apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
+        case CURLE_OPERATION_TIMEDOUT: timeoutCode
         case CURLE_PARTIAL_FILE: .truncated
         case CURLE_GOT_NOTHING, CURLE_SEND_ERROR: .reset
-        case CURLE_RECV_ERROR: body.isEmpty ? .reset : .truncated
+        case CURLE_RECV_ERROR: responseStarted ? .truncated : .reset
         case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING, CURLE_WRITE_ERROR:
             .badResponse
         case CURLE_URL_MALFORMAT, CURLE_LOGIN_DENIED: .badRequest

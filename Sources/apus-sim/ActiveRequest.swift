@@ -44,11 +44,19 @@ struct ActiveRequest: Sendable {
     var deadline: Int?
     /// Of a finished prefill: the answer that is given when its decode has come.
     var parkedAnswer: String?
+    /// Of a stream that is not sent as it is made.
+    var held = ""
 }
 
 extension ActiveRequest {
     /// The whole answer.
     var text: String { tokens.map(\.text).joined() }
+
+    /// Whether a stream is made whole before any of it is sent.
+    var holdsStream: Bool {
+        if case .announce(_, answerWaits: true) = plan.action { return true }
+        return fault?.kind == .slow
+    }
 
     var engineRequest: EngineRequest {
         EngineRequest(

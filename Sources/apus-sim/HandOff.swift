@@ -53,6 +53,7 @@ extension SimulatedServer {
                 firstToken: active.tokens.first.map { Int($0.number) } ?? 0,
                 address: state.address
             )
+            state.given[key] = parameters.text
             result.choice.append(("disaggregated_params", parameters))
             let prompt = active.request.prompts.flatMap { $0 }.map { JSONValue.integer(Int($0)) }
             result.members.append(("prompt_token_ids", .array(prompt)))
@@ -67,6 +68,7 @@ extension SimulatedServer {
                 cachedTokens: active.usage.cachedTokens,
                 address: state.address
             )
+            state.given[key] = parameters.text
             result.members.removeAll { $0.0 == "kv_transfer_params" }
             result.members.append(("kv_transfer_params", parameters))
         }

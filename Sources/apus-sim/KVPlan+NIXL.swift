@@ -11,7 +11,8 @@ extension KVPlan {
         }
         guard parameters["do_remote_prefill"]?.bool == true else { return }
         leg = .decode
-        guard let key = parameters["remote_request_id"]?.string, parameters["remote_engine_id"]?.string != nil,
+        guard let key = parameters["remote_request_id"]?.string,
+            let engineID = parameters["remote_engine_id"]?.string,
             let host = parameters["remote_host"]?.string, let port = parameters["remote_port"]?.integer,
             (1...65535).contains(port), let groups = parameters["remote_block_ids"]?.elements,
             !groups.isEmpty
@@ -20,7 +21,7 @@ extension KVPlan {
             return
         }
         id = key
-        action = .claim(SideChannel.Address(host: host, port: port), key: key, parameters)
+        action = .claim(SideChannel.Address(host: host, port: port), key: key, engineID: engineID, parameters)
     }
 
     /// What the answer of a prefill hands over. Two members are not vLLM's: they show whether parameters are forwarded as they are.

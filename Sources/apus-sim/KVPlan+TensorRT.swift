@@ -18,11 +18,10 @@ extension KVPlan {
                 return
             }
             id = "\(context)"
-            action = .claim(
-                address.address,
-                key: "\(context)",
-                .object([("remote_engine_id", .string(address.engine))])
-            )
+            let given = (parameters.members ?? []).map {
+                $0.0 == "request_type" ? ("request_type", JSONValue.string("context_only")) : $0
+            }
+            action = .claim(address.address, key: "\(context)", engineID: address.engine, .object(given))
         default: break
         }
     }

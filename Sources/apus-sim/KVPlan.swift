@@ -9,7 +9,7 @@ struct KVPlan: Sendable {
         /// A prefill that its decode finds by a name. With `answerWaits` it is answered only when the decode has come.
         case announce(key: String, answerWaits: Bool)
         /// A decode that redeems a lease.
-        case claim(SideChannel.Address, key: String, JSONValue)
+        case claim(SideChannel.Address, key: String, engineID: String, JSONValue)
         /// A decode that waits for the prefill of that name.
         case join(SideChannel.Address, key: String, JSONValue)
         /// A decode whose parameters are not complete.
@@ -25,6 +25,9 @@ struct KVPlan: Sendable {
     /// For the log.
     var id: String?
 
+    /// Whether the engine makes one token only, however many are asked for.
+    private(set) var isOneToken = false
+
     var keepsBlocks: Bool {
         switch action {
         case .lease, .announce: true
@@ -37,8 +40,12 @@ struct KVPlan: Sendable {
         leg = Self.leg(of: role, body)
         guard api != .embeddings else { return }
         switch options.engine {
-        case .sglang: sglang(body, role)
-        case .trtllm: tensorRT(body)
+        case .sglang:
+            sglang(body, role)
+            isOneToken = leg == .prefill
+        case .trtllm:
+            tensorRT(body)
+            isOneToken = leg == .prefill
         case .vllm:
             let parameters = Self.parameters(body, api, "kv_transfer_params")
             switch options.kvConnector {

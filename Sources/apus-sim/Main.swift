@@ -18,12 +18,12 @@ enum Main {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         do throws(SimulatedFleet.Failure) {
             let fleet = try SimulatedFleet(options) { _ in _exit(1) }
-            let host = options.address.contains(":") ? "[\(options.address)]" : options.address
-            for port in fleet.ports { say("listening \(host):\(port)\n", to: 1) }
+            let hosts = fleet.addresses.map { $0.contains(":") ? "[\($0)]" : $0 }
+            for (host, port) in zip(hosts, fleet.ports) { say("listening \(host):\(port)\n", to: 1) }
             if options.disaggregation.bootstrapPort != nil {
-                for port in fleet.bootstrapPorts { say("bootstrap \(host):\(port)\n", to: 1) }
+                for (host, port) in zip(hosts, fleet.bootstrapPorts) { say("bootstrap \(host):\(port)\n", to: 1) }
             }
-            if let port = fleet.controlPort { say("control \(host):\(port)\n", to: 1) }
+            if let port = fleet.controlPort { say("control \(hosts[0]):\(port)\n", to: 1) }
             say("ready\n", to: 1)
             var signal: Int32 = 0
             sigwait(&signals, &signal)

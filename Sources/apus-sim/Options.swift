@@ -22,6 +22,8 @@ enum AnswerMode: String, Sendable {
 struct Options: Sendable {
     var count = 1
     var address = "127.0.0.1"
+    /// Server i listens on the i-th address after `address`, all on the same ports, as pods do.
+    var hasAddressPerServer = false
     var port = 8000
     var model = "simulated-model"
     var servedModelNames: [String] = []
@@ -44,6 +46,13 @@ struct Options: Sendable {
 
     var modelNames: [String] { servedModelNames.isEmpty ? [model] : servedModelNames }
 
+    /// Where a server listens.
+    func address(of server: Int) -> String {
+        guard hasAddressPerServer, let dot = address.lastIndex(of: "."), let last = Int(address[dot...].dropFirst())
+        else { return address }
+        return "\(address[..<dot]).\(last + server)"
+    }
+
     func role(of server: Int) -> EngineRole? {
         roles.isEmpty ? nil : roles[min(server, roles.count - 1)]
     }
@@ -52,6 +61,12 @@ struct Options: Sendable {
     func validate() throws(OptionError) {
         if count < 1 { throw OptionError("--count must be at least 1") }
         if port != 0, port + count - 1 > 65535 { throw OptionError("--port and --count reach past port 65535") }
+        if hasAddressPerServer {
+            let last = address.split(separator: ".").last.flatMap { Int($0) }
+            guard address.split(separator: ".").count == 4, let last, last + count - 1 <= 255 else {
+                throw OptionError("--address-per-server needs an IPv4 --address with room for --count after it")
+            }
+        }
         if roles.count > count { throw OptionError("--role names more roles than there are servers") }
         if let first = disaggregation.bootstrapPort, first != 0, first + count - 1 > 65535 {
             throw OptionError("--bootstrap-port and --count reach past port 65535")

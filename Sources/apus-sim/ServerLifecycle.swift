@@ -54,6 +54,7 @@ final class ServerLifecycle: Sendable {
         state.withLock { $0.server = server }
     }
 
+    var port: Int? { state.withLock { $0.port } }
     var bootstrapPort: Int? { state.withLock { $0.bootstrapPort } }
 
     /// Listens, on the ports of the last time when there was one.
@@ -61,19 +62,20 @@ final class ServerLifecycle: Sendable {
         try state.withLock { state throws(HTTPServerError) in
             guard state.listeners.isEmpty, !state.isEnded else { return }
             let options = server.options
-            let first = options.port == 0 ? 0 : options.port + server.index
-            let main = try listen(server, state.port ?? first, options)
+            let host = options.address(of: server.index)
+            let first = options.hasAddressPerServer && server.index > 0 ? fleet.server(0)?.lifecycle : nil
+            let step = options.hasAddressPerServer ? 0 : server.index
+            let chosen = first?.port ?? (options.port == 0 ? 0 : options.port + step)
+            let main = try listen(server, hold(state.port ?? chosen, host, &state), options)
             var listeners = [main]
-            var address = SideChannel.Address(host: options.address, port: main.port)
-            if let first = options.disaggregation.bootstrapPort {
-                let wanted = state.bootstrapPort ?? (first == 0 ? 0 : first + server.index)
-                let bootstrap = try listen(server, wanted, options)
+            var address = SideChannel.Address(host: host, port: main.port)
+            if let port = options.disaggregation.bootstrapPort {
+                let chosen = first?.bootstrapPort ?? (port == 0 ? 0 : port + step)
+                let wanted = state.bootstrapPort ?? chosen
+                let bootstrap = try listen(server, hold(wanted, host, &state), options)
                 listeners.append(bootstrap)
                 state.bootstrapPort = bootstrap.port
-                address = SideChannel.Address(host: options.address, port: bootstrap.port)
-            }
-            if state.held.isEmpty {
-                state.held = listeners.compactMap { PortHold(address: options.address, port: $0.port) }
+                address = SideChannel.Address(host: host, port: bootstrap.port)
             }
             state.port = main.port
             state.listeners = listeners
@@ -86,11 +88,21 @@ final class ServerLifecycle: Sendable {
         }
     }
 
+    /// Sees to it that nobody else gets the port.
+    ///
+    /// - Returns: the port, also when it was 0.
+    private func hold(_ port: Int, _ host: String, _ state: inout State) -> Int {
+        if port != 0, state.held.contains(where: { $0.port == port }) { return port }
+        guard let hold = PortHold(address: host, port: port) else { return port }
+        state.held.append(hold)
+        return hold.port
+    }
+
     private func listen(_ server: SimulatedServer, _ port: Int, _ options: Options) throws(HTTPServerError)
         -> HTTPServer
     {
         try HTTPServer(
-            bindAddress: options.address,
+            bindAddress: options.address(of: server.index),
             port: port,
             maxRequestBodyBytes: options.maxRequestBodyMegabytes << 20,
             idleTimeoutSeconds: 0,
@@ -150,8 +162,9 @@ final class ServerLifecycle: Sendable {
     }
 }
 
-/// A socket that is bound and does not listen.
+/// A socket that is bound and does not listen. It must be bound before others listen on the port.
 private final class PortHold: Sendable {
+    let port: Int
     private let descriptor: Int32
 
     init?(address: String, port: Int) {
@@ -162,11 +175,18 @@ private final class PortHold: Sendable {
         var name = sockaddr_in()
         name.sin_family = sa_family_t(AF_INET)
         name.sin_port = UInt16(clamping: port).bigEndian
-        inet_pton(AF_INET, address, &name.sin_addr)
-        _ = withUnsafePointer(to: &name) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound =
+            inet_pton(AF_INET, address, &name.sin_addr) == 1
+            && withUnsafeMutablePointer(to: &name) { [descriptor] pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
+                }
             }
+        self.port = Int(UInt16(bigEndian: name.sin_port))
+        guard isBound else {
+            close(descriptor)
+            return nil
         }
     }
 
@@ -200,6 +220,7 @@ extension SimulatedServer {
             state.numbers = [:]
             state.finished = [:]
             state.meetings = Rendezvous()
+            state.given = [:]
             state.embeddings = []
             var configuration = options.engine
             configuration.seed &+= UInt64(index)

@@ -18,6 +18,12 @@ extension Setting {
             effect: .atStart { o, v in o.address = v }
         ),
         Setting(
+            name: "address-per-server",
+            standard: "false",
+            help: "each server has the next address, such as 127.0.0.2, and all have the same ports",
+            effect: .toggle { o, on in o.hasAddressPerServer = on }
+        ),
+        Setting(
             name: "port",
             standard: "8000",
             help: "first port; 0 gives every server a free one",

@@ -7,6 +7,8 @@ import HTTPServer
 package final class SimulatedFleet: Sendable {
     /// Of the servers, in their order.
     package let ports: [Int]
+    /// The same; all equal without `--address-per-server`.
+    package let addresses: [String]
     /// Of the listeners for bootstrap and KV transfer; the servers' own without `--bootstrap-port`.
     package let bootstrapPorts: [Int]
     /// A listener for `/sim` and `/admin` that no fault reaches; nil without `--control-port`.
@@ -79,6 +81,7 @@ package final class SimulatedFleet: Sendable {
         }
         ports = servers.map { server in server.state.withLock { $0.port } }
         bootstrapPorts = servers.map { server in server.state.withLock { $0.address.port } }
+        addresses = servers.indices.map { options.address(of: $0) }
         controlPort = control?.port
         Threads.run { [servers] in timekeeper.run { servers[$0].advance() } }
     }

@@ -133,9 +133,9 @@ extension SimulatedServer {
 
     // MARK: Answers
 
-    /// Gives a whole answer, as the request's fault has it.
+    /// Gives a whole answer, or ends a stream with what was held back of it, as the request's fault has it.
     func give(_ text: String, _ active: ActiveRequest, _ state: inout State) {
-        guard case .whole(let reply) = active.sink else { return }
+        guard case .whole(let reply) = active.sink else { return finishStream(text, active, &state) }
         let response = json(text, headers: active.headers)
         switch active.fault?.kind {
         case .truncatedJSON:
@@ -147,6 +147,27 @@ extension SimulatedServer {
         default:
             answered(active, &state)
             reply.complete(response)
+        }
+    }
+
+    private func finishStream(_ text: String, _ active: ActiveRequest, _ state: inout State) {
+        guard case .stream(let stream) = active.sink else { return }
+        guard active.fault?.kind == .slow else {
+            if !text.isEmpty { stream.write(text.utf8) }
+            answered(active, &state)
+            stream.finish()
+            return
+        }
+        let pause = active.fault?.delay ?? .milliseconds(10)
+        let number = active.number
+        stream.onDisconnect { self.hungUp(number) }
+        Threads.run {
+            for byte in text.utf8 {
+                pause.sleepOnThread()
+                guard stream.write([byte]) else { return }
+            }
+            self.update { self.answered(active, &$0) }
+            stream.finish()
         }
     }
 

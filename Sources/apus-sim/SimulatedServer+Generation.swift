@@ -75,7 +75,7 @@ extension SimulatedServer {
             entry.promptTokens = request.promptTokens
         }
         let isAdapter = options.adapters.contains(request.model)
-        let limit = try limit(of: request, isAdapter: isAdapter)
+        let limit = plan.isOneToken ? 1 : try limit(of: request, isAdapter: isAdapter)
         let answer =
             request.api == .embeddings
             ? (tokens: [], reason: .stop)

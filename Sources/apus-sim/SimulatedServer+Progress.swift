@@ -26,7 +26,8 @@ extension SimulatedServer {
 
     /// Frees what leases held that have ended.
     func expire(_ state: inout State, at time: MonotonicTime) {
-        for (_, blocks) in state.ledger.expire(at: time) {
+        for (key, blocks) in state.ledger.expire(at: time) {
+            state.given[key] = nil
             state.engine.release(blocks, at: MonotonicTime.now())
             count(.expired, &state)
         }
@@ -71,7 +72,7 @@ extension SimulatedServer {
     func write(_ text: String, _ active: inout ActiveRequest) {
         guard case .stream(let stream) = active.sink, !text.isEmpty else { return }
         active.answerBytes += text.utf8.count
-        stream.write(text.utf8)
+        if active.holdsStream { active.held += text } else { stream.write(text.utf8) }
     }
 
     private func finish(
@@ -93,25 +94,24 @@ extension SimulatedServer {
             mayAnswer = meet(key, active, answerWaits: answerWaits, &state)
         }
         active.engineID = nil
+        let text: String
         switch active.sink {
-        case .stream(let stream):
+        case .stream:
             write(active.format.end(active.text, reason: reason.rawValue, usage: usage), &active)
-            state.metrics.answered(active, seconds: record.ended.seconds(since: record.arrived))
-            answered(active, &state)
-            stream.finish()
+            text = active.held
         case .whole:
-            let text =
+            text =
                 active.request.api == .embeddings
                 ? active.format.embeddings(embeddings(active.request), usage: usage)
                 : active.format.whole(active.tokens, reason: reason.rawValue, usage: usage, handOff: handOff)
             active.answerBytes = text.utf8.count
-            state.metrics.answered(active, seconds: record.ended.seconds(since: record.arrived))
-            if mayAnswer {
-                give(text, active, &state)
-            } else {
-                active.parkedAnswer = text
-                state.active[active.number] = active
-            }
+        }
+        state.metrics.answered(active, seconds: record.ended.seconds(since: record.arrived))
+        if mayAnswer {
+            give(text, active, &state)
+        } else {
+            active.parkedAnswer = text
+            state.active[active.number] = active
         }
     }
 
@@ -137,14 +137,13 @@ extension SimulatedServer {
             let text = active.format.whole([], reason: reason, usage: active.usage, handOff: HandOff())
             active.answerBytes = text.utf8.count
             give(text, active, &state)
-        case .stream(let stream):
+        case .stream:
             if active.usage.completionTokens == 0 {
                 write(active.format.beginning(usage: active.usage), &active)
             }
             write(active.format.piece(Tokenizer.Token(number: 0, text: ""), reason: reason), &active)
             write(active.format.end("", reason: reason, usage: active.usage), &active)
-            answered(active, &state)
-            stream.finish()
+            give(active.held, active, &state)
         }
     }
 

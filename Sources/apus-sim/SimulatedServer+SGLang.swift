@@ -17,7 +17,15 @@ extension SimulatedServer {
             }.map(\.number)
             for number in numbers.sorted() {
                 count(.aborted, &state)
-                answerWithoutTokens(number, reason: "abort", &state)
+                // A prefill in transfer answers as if it had succeeded.
+                if let answer = state.active[number]?.parkedAnswer,
+                    let active = state.active.removeValue(forKey: number)
+                {
+                    release(active, &state)
+                    give(answer, active, &state)
+                } else {
+                    answerWithoutTokens(number, reason: "abort", &state)
+                }
             }
             pump(&state, to: MonotonicTime.now())
         }

@@ -41,6 +41,7 @@ extension SimulatedServer {
                 state.after.append { answer(.object([("ok", .bool(isThere))])) }
             case .done:
                 let redeemed = content["redeemed"]?.bool == true
+                state.given[key] = nil
                 if let blocks = state.ledger.finish(key, redeemed ? .redeemed : .abandoned) {
                     state.engine.release(blocks, at: MonotonicTime.now())
                     count(redeemed ? .redeemed : .released, &state)
@@ -61,7 +62,9 @@ extension SimulatedServer {
     }
 
     private func claim(_ key: String, _ content: JSONValue, _ state: inout State) -> JSONValue {
-        compare(content["parameters"], &state)
+        if let given = state.given[key] {
+            count(content["parameters"]?.text == given ? .verbatim : .altered, &state)
+        }
         let settings = options.disaggregation
         let until = MonotonicTime.now() + settings.lease * 2 / 3
         let result = state.ledger.claim(key, engineID: content["engine_id"]?.string, until: until)
@@ -82,13 +85,6 @@ extension SimulatedServer {
             }
             return refusal("\(result)")
         }
-    }
-
-    /// Notes whether parameters came back as they were given.
-    private func compare(_ parameters: JSONValue?, _ state: inout State) {
-        guard let nonce = parameters?["sim_nonce"] else { return }
-        let isWhole = nonce.integer == KVPlan.sentinel && parameters?["sim_unknown"]?["nested"]?.elements?.count == 3
-        count(isWhole ? .verbatim : .altered, &state)
     }
 
     private func join(_ key: String, _ content: JSONValue, _ answer: @escaping SideChannelReply, _ state: inout State) {

@@ -22,6 +22,8 @@ final class SimulatedServer: Sendable {
         var meetings = Rendezvous<SideChannelReply>()
         /// Prefills that have ended and wait for their decode, by name.
         var finished: [String: FinishedPrefill] = [:]
+        /// Parameters as they were given, by lease.
+        var given: [String: String] = [:]
         /// What this encoder has computed.
         var embeddings: Set<String> = []
         var deadlines = Deadlines()

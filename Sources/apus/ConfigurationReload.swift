@@ -19,6 +19,7 @@ final class ConfigurationReload: Sendable {
     /// One for the life of the service, whatever configurations come and go.
     private let prefixIndex: PrefixIndex
     private let director: Director
+    private let legs: LegRunning
     private let telemetry: Telemetry
     private let log: Logger
     private let watcher: FileWatcher?
@@ -28,6 +29,7 @@ final class ConfigurationReload: Sendable {
         _ setup: SchedulingSetup,
         _ prefixIndex: PrefixIndex,
         _ director: Director,
+        _ legs: LegRunning,
         _ telemetry: Telemetry,
         _ log: Logger
     ) {
@@ -35,6 +37,7 @@ final class ConfigurationReload: Sendable {
         self.options = options
         self.setup = Lock(setup)
         self.director = director
+        self.legs = legs
         self.telemetry = telemetry
         self.log = log
         watcher = options.configFile.isEmpty ? nil : FileWatcher(path: options.configFile)
@@ -52,7 +55,7 @@ final class ConfigurationReload: Sendable {
         let current = setup.withLock { $0 }
         let result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: prefixIndex)
         for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
-        guard let changed = result.setup else {
+        guard var changed = result.setup else {
             for diagnostic in result.diagnostics where diagnostic.severity == .error {
                 log.error("changed configuration not used: \(diagnostic)")
             }
@@ -65,7 +68,14 @@ final class ConfigurationReload: Sendable {
         if changed.metrics != current.metrics {
             log.warning("how metrics are read has changed in the configuration; this takes effect at the next start")
         }
-        director.reconfigure(scheduler: changed.scheduler, settings: DirectorSettings(changed, options))
+        // What stays in effect until then is what the next change is compared with.
+        changed.discovery = current.discovery
+        changed.metrics = current.metrics
+        director.reconfigure(
+            scheduler: changed.scheduler,
+            settings: DirectorSettings(changed, options),
+            orchestration: legs.orchestration(changed.orchestration)
+        )
         director.use(changed.objectives)
         director.use(changed.modelRewrites)
         director.admission?.controller.update(settings: changed.admission)

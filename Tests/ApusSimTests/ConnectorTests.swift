@@ -52,6 +52,7 @@ struct ConnectorTests {
         let body = generation(try answer.raw("disaggregated_params"))
         #expect(try await fleet.post("/v1/completions", body, server: 1).status == 200)
         #expect(try await fleet.audit(1).integer("legs.0.external_tokens") == 100)
+        #expect(try await fleet.counter("verbatim") == 1)
         #expect(try await fleet.post("/v1/completions", body, server: 1).status == 500)
         #expect(try await fleet.gauge("pinned") == 0)
     }

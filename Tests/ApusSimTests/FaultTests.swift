@@ -89,7 +89,10 @@ struct FaultTests {
         if fault == "hang-body" { try await fleet.wait("disconnect") }
     }
 
-    @Test("A request that hangs is seen to be left", arguments: ["hang", "endless-headers", "huge-body", "slow"])
+    @Test(
+        "A request that hangs is seen to be left",
+        arguments: ["hang", "endless-headers", "huge-body", "slow,delay=1s"]
+    )
     func seesDisconnects(_ fault: String) async throws {
         let fleet = try Fleet([])
         let client = try await fleet.begin("/v1/completions", completion(""), headers: [("x-sim-fault", fault)])
@@ -141,6 +144,15 @@ struct FaultTests {
         #expect(try await fleet.post("/v1/completions", decode, server: 1).status == 500)
     }
 
+    @Test("A slow stream is whole")
+    func streamsSlowly() async throws {
+        let fleet = try Fleet([])
+        let body = completion("\"stream\":true", maxTokens: 3)
+        let answer = try await fleet.post("/v1/completions", body, headers: [("x-sim-fault", "slow,delay=1us")])
+        #expect(answer.events.count == 4)
+        #expect(answer.events.last == "[DONE]")
+    }
+
     @Test("A server that crashes cuts its connections, refuses new ones, and comes back as another engine")
     func crashes() async throws {
         let fleet = try Fleet.nixl("--inter-token-latency", "1h")
@@ -154,6 +166,9 @@ struct FaultTests {
         // The other request ends too: by an end or by a reset.
         _ = try? await open.read()
         await #expect(throws: (any Error).self) { try await fleet.get("/health") }
+        // Nobody else gets the port meanwhile.
+        let hold = try Fleet(["--count", "10"])
+        #expect(!hold.ports.contains(fleet.ports[0]))
         try await fleet.control("POST", "/sim/start?server=0")
         #expect(try await fleet.get("/health").status == 200)
         let audit = try await fleet.audit()

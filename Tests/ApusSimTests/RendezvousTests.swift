@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import apus_sim
 
 @Suite("Legs that are sent at the same time", .timeLimit(.minutes(1)))
 struct RendezvousTests {
@@ -10,9 +11,14 @@ struct RendezvousTests {
         try Fleet(["--engine", "sglang", "--count", "2", "--role", "prefill,decode"] + more)
     }
 
-    private func leg(_ fleet: Fleet, room: Int = 9_223_372_036_854_775_807, rid: String = "rid-1") -> String {
+    private func leg(
+        _ fleet: Fleet,
+        room: Int = 9_223_372_036_854_775_807,
+        rid: String = "rid-1",
+        more: String = ""
+    ) -> String {
         completion(
-            "\"bootstrap_host\":\"127.0.0.1\",\"bootstrap_port\":\(fleet.ports[0]),\"bootstrap_room\":\(room),\"rid\":\"\(rid)\"",
+            "\"bootstrap_host\":\"127.0.0.1\",\"bootstrap_port\":\(fleet.ports[0]),\"bootstrap_room\":\(room),\"rid\":\"\(rid)\"\(more)",
             maxTokens: 3
         )
     }
@@ -30,6 +36,29 @@ struct RendezvousTests {
         #expect(try await fleet.audit(1).integer("legs.0.external_tokens") == 100)
         #expect(try await fleet.gauge("pinned") == 0)
         #expect(try await fleet.gauge("meetings") == 0)
+    }
+
+    @Test("A prefill makes one token, and its stream says nothing until the decode has come")
+    func holdsStreams() async throws {
+        let fleet = try Self.sglang()
+        let body = leg(fleet, more: ",\"stream\":true")
+        let prefill = Task { try await fleet.post("/v1/completions", body) }
+        try await fleet.wait("parked")
+        #expect(try await fleet.audit().integer("legs.0.completion_tokens") == 1)
+        #expect(try await fleet.gauge("active") == 1)
+        let decode = try await fleet.post("/v1/completions", body, server: 1)
+        #expect(decode.events.count == 4)
+        #expect(try await prefill.value.events.count == 2)
+    }
+
+    @Test("A prefill that is aborted while it waits for its decode answers as if it had succeeded")
+    func abortsInTransfer() async throws {
+        let fleet = try Self.sglang()
+        let prefill = Task { try await fleet.post("/v1/completions", leg(fleet)) }
+        try await fleet.wait("parked")
+        _ = try await fleet.post("/abort_request", "{\"rid\":\"rid-1\"}")
+        #expect(try await prefill.value.string("choices.0.finish_reason") == "length")
+        #expect(try await fleet.gauge("pinned") == 0)
     }
 
     @Test("A decode of another room waits in vain, and so does its prefill")
@@ -138,6 +167,56 @@ struct RendezvousTests {
         _ = try await fleet.post("/v1/completions", parameters("{\"do_remote_decode\":true,\"transfer_id\":\"a\"}"))
         try await fleet.wait("expired")
         #expect(try await fleet.gauge("pinned") == 0)
+    }
+
+    @Test("An offloading decode whose prefill does not come computes by itself", arguments: [true, false])
+    func offloadingMisses(isStopped: Bool) async throws {
+        let fleet = try Fleet(["--count", "2", "--kv-connector", "offloading", "--waiting-timeout", "20ms"])
+        if isStopped { try await fleet.control("POST", "/sim/stop?server=0") }
+        let decode = parameters(
+            "{\"remote_prefiller\":{\"kv_request_id\":\"r1\",\"remote_host\":\"127.0.0.1\",\"remote_port\":\(fleet.ports[0])}}"
+        )
+        #expect(try await fleet.post("/v1/completions", decode, server: 1).status == 200)
+        #expect(try await fleet.counter("local_fallback", server: 1) == 1)
+        #expect(try await fleet.audit(1).integer("legs.0.external_tokens") == 0)
+        if !isStopped { try await fleet.wait(gauge: "meetings", atMost: 0) }
+    }
+
+    @Test("A batch meets in its first room")
+    func meetsWithLists() async throws {
+        let fleet = try Self.sglang()
+        let body = completion(
+            "\"bootstrap_host\":[\"127.0.0.1\",\"127.0.0.1\"],\"bootstrap_port\":[\(fleet.ports[0]),\(fleet.ports[0])],"
+                + "\"bootstrap_room\":[1,2]",
+            prompt: "[\"a\",\"b\"]"
+        )
+        let prefill = Task { try await fleet.post("/v1/completions", body) }
+        #expect(try await fleet.post("/v1/completions", body, server: 1).integer("choices.1.index") == 1)
+        #expect(try await prefill.value.status == 200)
+    }
+
+    @Test("Servers can have an address each and the same ports, as pods have")
+    func hasAddresses() async throws {
+        let fleet = try Fleet([
+            "--count", "3", "--kv-connector", "offloading", "--address-per-server", "--bootstrap-port", "0",
+        ])
+        #expect(fleet.servers.addresses == ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+        #expect(Set(fleet.ports).count == 1)
+        #expect(Set(fleet.servers.bootstrapPorts).count == 1)
+        let decode = parameters(
+            "{\"remote_prefiller\":{\"kv_request_id\":\"r1\",\"remote_host\":\"127.0.0.3\","
+                + "\"remote_port\":\(fleet.servers.bootstrapPorts[0])}}"
+        )
+        let here = try await fleet.begin("/v1/completions", decode)
+        try await fleet.wait("joined", server: 2)
+        // From another process it goes over the network.
+        let simulator = try Simulator("--kv-connector", "offloading")
+        let there = try await simulator.begin(decode.replacing("r1", with: "r2"))
+        try await fleet.wait("joined", 2, server: 2)
+        #expect(try await fleet.gauge("meetings", server: 2) == 2)
+        here.hangUp()
+        there.hangUp()
+        try await fleet.wait(gauge: "meetings", atMost: 0, server: 2)
     }
 
     @Test("Offloading's legs meet by their request id")

@@ -167,30 +167,6 @@ struct ConfigurationLoaderTests {
                 #"f:3:13: error: unknown key "injectDefault"; did you mean "injectDefaults"?"#
             ),
             ("requestHandler: {parser: []}", #"f:3:18: error: unknown key "parser"; did you mean "parsers"?"#),
-            (
-                "orchestration: {mode: relay}",
-                #"f:3:23: error: mode "relay" is not available yet in this version"#
-            ),
-            (
-                "orchestration:\n  mode: handoff",
-                #"f:4:9: error: mode "handoff" is not available yet in this version"#
-            ),
-            (
-                "orchestration: {mode: header}",
-                #"f:3:23: error: key "mode" must be one of headers, handoff, relay, not "header"; did you mean "headers"?"#
-            ),
-            (
-                "orchestration: {maxAttempts: 3}",
-                #"f:3:17: error: key "maxAttempts" is not available yet in this version"#
-            ),
-            (
-                "orchestration: {maxAttempt: 3}",
-                #"f:3:17: error: unknown key "maxAttempt"; did you mean "maxAttempts"?"#
-            ),
-            (
-                "orchestration: headers",
-                #"f:3:16: error: key "orchestration" must be a mapping (key: value), not "headers""#
-            ),
             ("plugins: []\nplugins: []", #"f:4:1: error: duplicate key "plugins", first on line 3"#),
         ]
     )
@@ -200,14 +176,12 @@ struct ConfigurationLoaderTests {
         #expect(said.contains(message), "\(said)")
     }
 
-    @Test(
-        "Orchestration by headers may be said, and is what happens without a word",
-        arguments: ["{mode: headers}", "{}", ""]
-    )
-    func orchestration(text: String) {
-        let (configuration, said) = load("orchestration: \(text)")
-        #expect(configuration != nil)
+    @Test("The section orchestration is kept for whoever assembles the setup")
+    func orchestration() {
+        let (configuration, said) = load("orchestration: {mode: handoff}")
+        #expect(configuration?.orchestration?.entries?.map(\.key) == ["mode"])
         #expect(said == [])
+        #expect(load("orchestration:").configuration?.orchestration == nil)
     }
 
     @Test("apiVersion and kind must be there and known")

@@ -132,6 +132,17 @@ struct FieldsTests {
         #expect(ScalarReading.quantity(text) == value)
     }
 
+    @Test(
+        "Numbers of bytes are quantities, with or without a B",
+        arguments: [
+            ("1MiB", 1 << 20), ("64Mi", 64 << 20), ("1MB", 1_000_000), ("100", 100), ("100B", 100), ("1.5KiB", 1536),
+            ("B", nil), ("1BB", nil), ("1MiBB", nil), ("MiB", nil), ("1mb", nil),
+        ] as [(String, Int?)]
+    )
+    func byteCounts(text: String, value: Int?) {
+        #expect(ScalarReading.byteCount(text) == value)
+    }
+
     @Test("Numbers are decimal and finite; a leading zero is no integer")
     func numbers() {
         #expect(ScalarReading.integer("4e6") == 4_000_000)

@@ -285,6 +285,12 @@ struct TRTLLMConnectorTests {
         #expect(handover == Handover(isFinal: true))
     }
 
+    @Test("Where such a text is no answer to the client, the generation server does it all")
+    func finalUnused() throws {
+        let body = #"{"model":"m","prompt":"p","stream":true,"max_completion_tokens":5}"#
+        #expect(try leg(body, .completions).decodeBody(connector, Handover(isFinal: true)) == body)
+    }
+
     @Test(
         "Answers without parameters that can be used",
         arguments: failures + [

@@ -33,8 +33,9 @@ struct NIXLv2ConnectorTests {
                 #"{"stream":false,"max_tokens":1,"max_completion_tokens":1,"kv_transfer_params":\#(asked),"model":"m", "prompt":"p"}"#
             ),
             (
-                .responses, #"{"model":"m","input":"p","max_output_tokens":50,"stream":true}"#,
-                #"{"kv_transfer_params":\#(asked),"model":"m","input":"p","max_output_tokens":1,"stream":false}"#
+                .responses,
+                #"{"model":"m","input":"p","max_output_tokens":50,"stream":true,"background":true,"store":true}"#,
+                #"{"kv_transfer_params":\#(asked),"model":"m","input":"p","max_output_tokens":1,"stream":false,"background":false,"store":false}"#
             ),
             (
                 .messages, #"{"model":"m","messages":[{"role":"user","content":"p"}],"max_tokens":50}"#,

@@ -149,8 +149,7 @@ extension Exchange {
     /// Something happened beside the frames.
     func attend(to reasons: ExchangeAlarms.Reasons) async throws {
         guard let active = orchestrated, let order = active.order else { return }
-        if reasons.contains(.companionEnded), !active.hasReportedCompanion {
-            active.hasReportedCompanion = true
+        if reasons.contains(.companionEnded) {
             if let error = active.orchestrator.companionEnded(order), record.responseHeadersAt == 0 {
                 active.orchestrator.abort(order)
                 if mayRescue(active), case .exhausted = error { return try await rescue(active) }
@@ -205,6 +204,7 @@ extension Exchange {
         reservation = nil
         if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }
         active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        active.orchestrator.conclude(order, isDecoded: false)
         director.telemetry.orchestration(.rescued)
         active.order = nil
         let relayed = try await orFail(active) { () async throws(OrchestrationError) in
@@ -216,6 +216,12 @@ extension Exchange {
     }
 
     // MARK: Records
+
+    /// The decode is over: reports what has not been of the prefill beside it, which is called off unless the decode has come to its end.
+    func concludeLegs(isDecoded: Bool) {
+        guard let active = orchestrated, let order = active.order else { return }
+        active.orchestrator.conclude(order, isDecoded: isDecoded)
+    }
 
     /// Notes how the decode that the gateway was given ended.
     func reportDecode(_ outcome: String) {

@@ -63,6 +63,7 @@ extension Exchange {
         reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)", since: startedAt)
         endReading()
         reservation = nil
+        concludeLegs(isDecoded: record.status < 400)
         return ImmediateAnswer(
             status: relayed.status,
             headers: responseHead(relayed, isWhole: true),
@@ -71,6 +72,7 @@ extension Exchange {
     }
 
     private func take(_ relayed: RelayedDecode, _ active: OrchestratedExchange, at now: MonotonicTime) {
+        active.order = relayed.order
         reservation = relayed.order.decode?.reservation.take()
         cachedTokens = relayed.order.cachedTokens
         record.status = relayed.status

@@ -11,11 +11,10 @@ final class OrchestratedExchange {
     let orchestrator: Orchestrator
     /// Nil once no leg can follow any more: with it go the request's body and what was kept for a return.
     private(set) var request: OrchestratedRequest?
-    /// The decode that was handed to the gateway.
+    /// The decode that was handed to the gateway, or whose answer is relayed.
     var order: DecodeOrder?
     var handedOffAt: UInt64 = 0
     var hasReportedDecode = false
-    var hasReportedCompanion = false
     var isRescued = false
     var watchdog: Watchdog?
     let journal: RequestJournal

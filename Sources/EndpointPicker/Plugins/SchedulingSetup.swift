@@ -1,6 +1,7 @@
 package import Admission
 package import Configuration
 package import Discovery
+package import Orchestration
 package import Scheduling
 
 /// All that a configuration decides, ready for use.
@@ -12,6 +13,8 @@ package struct SchedulingSetup: Sendable {
     package var discovery: FileDiscoverySettings?
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
+    /// Who runs the encode and prefill steps of a request, and how.
+    package var orchestration = OrchestrationSettings()
     package var responseProcessing = EndpointPickerConfiguration.ResponseProcessing.full
     /// How requests are let in.
     package var admission: AdmissionSettings

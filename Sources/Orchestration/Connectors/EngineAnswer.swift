@@ -32,21 +32,20 @@ struct EngineAnswer {
         if members.contains(where: { ($0?.occurrences ?? 0) > 1 }) { throw BadAnswer("the answer has a member twice") }
         try Self.checkErrors(members, bytes)
 
-        var reasons: [String?] = []
-        var first: Range<Int>?
+        var first: (choice: Range<Int>, reason: String?)?
+        var failure: String?
         if let choices = members[Name.choices.rawValue], choices.kind == .array {
             JSONParts.forEachElement(of: bytes, from: choices.valueRange.lowerBound) { choice in
-                if first == nil { first = choice }
                 let reason = JSONParts.member("finish_reason", of: bytes, from: choice.lowerBound)
-                reasons.append(reason.flatMap { JSONParts.string($0.valueRange, in: bytes) })
-                return reasons.count < 128
+                    .flatMap { JSONParts.string($0.valueRange, in: bytes) }
+                first = first ?? (choice, reason)
+                if reason == "error" || reason == "abort" { failure = reason }
+                return failure == nil
             }
         }
-        if let reason = reasons.lazy.compactMap({ $0 }).first(where: { $0 == "error" || $0 == "abort" }) {
-            throw BadAnswer("the answer's finish_reason is \(reason)")
-        }
-        firstChoice = first
-        finishReason = reasons.first ?? nil
+        if let failure { throw BadAnswer("the answer's finish_reason is \(failure)") }
+        firstChoice = first?.choice
+        finishReason = first?.reason
         cachedTokens = Self.cachedTokens(bytes)
     }
 

@@ -18,6 +18,9 @@ enum LegBodies {
             edits.replace(.samplingParams, "best_of", with: one, in: request)
         case .responses:
             edits.set(.maxOutputTokens, to: one, in: request)
+            // The answer is wanted now, and nobody will ask for it again.
+            edits.replace(.background, with: "false".utf8, in: request)
+            edits.replace(.store, with: "false".utf8, in: request)
         default:
             edits.set(.maxTokens, to: one, in: request)
             edits.set(.maxCompletionTokens, to: one, in: request)

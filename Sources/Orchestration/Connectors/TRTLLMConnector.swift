@@ -46,7 +46,7 @@ package struct TRTLLMConnector: Connector {
     }
 
     package func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits) {
-        guard let handover else { return }
+        guard let handover, !handover.parameters.isEmpty else { return }
         let request = leg.request
         edits.set(.disaggregatedParams, to: Self.forGeneration(handover.parameters), in: request)
         if let tokens = handover.extras.first(where: { $0.name == "prompt_token_ids" }) {

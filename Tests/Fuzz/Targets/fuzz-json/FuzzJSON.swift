@@ -10,6 +10,8 @@ func fuzzJSON(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     checkRequest(document, &generator)
     checkUsage(document, &generator)
     checkRestorer(document, &generator)
+    checkCachedTokens(document, &generator)
+    checkParts(document)
     return 0
 }
 

@@ -35,6 +35,8 @@ private func checkRequest(
     checkPartial(request, document, &generator)
     checkReplacement(request, body, document)
     for _ in 0..<3 { checkMembers(request, body, &generator) }
+    for _ in 0..<3 { checkNamedEdits(request, body, &generator) }
+    _ = request.pickersOwnMember(in: body)
     checkBlocks(request, body, document, &generator)
 }
 
@@ -122,6 +124,44 @@ private func checkMembers(_ request: InferenceRequest, _ body: borrowing ByteBuf
         check(found[Int(name.rawValue)] == expected, "\(name) after removal of \(removed)")
     }
     if inserts { check(found[names.count], "insertion") }
+}
+
+/// Whatever is done to members by name, of each the last edit counts, and none is there twice.
+private func checkNamedEdits(
+    _ request: InferenceRequest,
+    _ body: borrowing ByteBuffer,
+    _ generator: inout SeededGenerator
+) {
+    let names = RequestMembers.Name.allCases
+    var edits = BodyEdits()
+    var values: [RequestMembers.Name: Bool] = [:]
+    for _ in 0..<Int.random(in: 1...6, using: &generator) {
+        let name = names.randomElement(using: &generator) ?? .n
+        let isThere = values[name] ?? (request.members[name] != nil)
+        switch Int.random(in: 0..<4, using: &generator) {
+        case 0:
+            edits.set(name, to: "7".utf8, in: request)
+            values[name] = true
+        case 1:
+            edits.set(name, "x", "y", to: "7".utf8, in: request)
+            values[name] = true
+        case 2:
+            edits.replace(name, with: "7".utf8, in: request)
+            values[name] = isThere
+        default:
+            edits.remove(name, in: request)
+            values[name] = false
+        }
+    }
+    let output = edits.applied(to: body)
+    let found = try? Readers.all.read(output.bytes) { found in names.map { found[Int($0.rawValue)]?.occurrences ?? 0 } }
+    guard let found else { return check(false, "edits give \(String(repairing: output.bytes))") }
+    for (name, isThere) in values {
+        let count = found[Int(name.rawValue)]
+        let wasThere = request.members[name] != nil
+        // What was not there and did not come about was not looked at.
+        check(count == (isThere ? 1 : 0) || (!wasThere && count == 0 && !isThere), "\(name): \(count)")
+    }
 }
 
 private enum Readers {

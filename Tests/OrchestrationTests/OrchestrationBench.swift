@@ -1,0 +1,314 @@
+import Bytes
+import Inference
+import Orchestration
+import Pool
+import Scheduling
+import Testing
+
+typealias ConnectorName = OrchestrationSettings.ConnectorName
+
+/// Chooses the least loaded endpoint of a stage's role, the first of several, and reserves it.
+final class PoolPicker: StagePicker {
+    private let pool: Pool
+    private(set) var picks: [String] = []
+    /// Called before each choice.
+    var willPick: (Stage) -> Void = { _ in }
+
+    init(_ pool: Pool) {
+        self.pool = pool
+    }
+
+    func pick(_ stage: Stage, peer: Endpoint?, excluding isExcluded: (Endpoint) -> Bool) -> StagePick? {
+        willPick(stage)
+        let candidates = pool.snapshot.endpoints.filter { $0.labels["role"] == stage.rawValue && !isExcluded($0) }
+        let sorted = candidates.sorted { ($0.load.reading.requests, $0.number) < ($1.load.reading.requests, $1.number) }
+        guard let endpoint = sorted.first else { return nil }
+        picks.append("\(stage.rawValue) \(endpoint.address)")
+        return StagePick(pool.reserve(endpoint, tokens: 10))
+    }
+}
+
+/// Writes down what it is told.
+final class RecordingJournal: OrchestrationJournal {
+    private(set) var events: [String] = []
+    private(set) var legs: [LegReport] = []
+
+    func reached(_ checkpoint: Checkpoint) { events.append(checkpoint.rawValue) }
+    func ended(_ leg: LegReport) {
+        legs.append(leg)
+        events.append("\(leg.stage.rawValue) \(leg.outcome)")
+    }
+    func resumed() { events.append("resumed") }
+    func exhausted(_ stage: Stage, decodesLocally: Bool) {
+        events.append("\(stage.rawValue) exhausted\(decodesLocally ? ", decoded locally" : "")")
+    }
+    func stranded() { events.append("stranded") }
+
+    /// `prefill 10.0.0.1 #1 ok` and so on.
+    var summary: [String] {
+        legs.map { "\($0.stage.rawValue) \($0.endpoint.split(separator: ":")[0]) #\($0.attempt) \($0.outcome)" }
+    }
+    func count(_ event: String) -> Int { events.count { $0 == event } }
+}
+
+/// Time that stands still unless a test moves it. Who sleeps briefly does so until a leg is silent; who sleeps for longer, until the alarm.
+final class TestClock: Sendable {
+    private let time = Lock(MonotonicTime(nanoseconds: 1_000_000_000_000))
+    let alarm = Gate()
+    private let slept = Lock<[Duration]>([])
+
+    var now: MonotonicTime { time.withLock { $0 } }
+    /// What was asked for, without the times of grace.
+    var sleeps: [Duration] { slept.withLock { $0 } }
+
+    func advance(by duration: Duration) { time.withLock { $0 = $0 + duration } }
+
+    func sleep(_ duration: Duration, _ transport: ScriptedTransport?) async throws {
+        if duration <= .milliseconds(10) {
+            await transport?.silent()
+        } else {
+            slept.withLock { $0.append(duration) }
+            _ = await alarm.wait()
+        }
+        try Task.checkCancellation()
+    }
+}
+
+/// An orchestrator over a real pool and a scripted transport.
+final class OrchestrationBench {
+    let pool = Pool(stalenessThreshold: .seconds(2))
+    let clock = TestClock()
+    let transport: ScriptedTransport
+    let settings: OrchestrationSettings
+    let pairs: PairBreakers
+    let resumptions: Resumptions
+    let orchestrator: Orchestrator
+    /// Opened when the client leaves.
+    let client = Gate()
+
+    /// - Parameter script: what engines answer to prefill, encode and decode legs; nil for a good answer.
+    init(
+        _ connector: ConnectorName = .nixlv2,
+        prefills: Int = 3,
+        decodes: Int = 2,
+        encoders: Int = 0,
+        pairs: PairBreakers = PairBreakers(),
+        resumptions: Resumptions = Resumptions(),
+        _ configure: (inout OrchestrationSettings) -> Void = { _ in },
+        script: @escaping @Sendable (ScriptedTransport.Sent) -> Reply? = { _ in nil }
+    ) {
+        var settings = OrchestrationSettings()
+        settings.mode = .relay
+        settings.connector = connector
+        configure(&settings)
+        let encode = settings.encodeConnector
+        self.settings = settings
+        self.pairs = pairs
+        self.resumptions = resumptions
+        let transport = ScriptedTransport { sent in script(sent) ?? .good(sent, connector, encode) }
+        self.transport = transport
+        let clock = clock
+        orchestrator = Orchestrator(
+            settings: settings,
+            connector: ConnectorRegistry.connector(settings),
+            encodeConnector: ConnectorRegistry.encodeConnector(settings),
+            pairs: pairs,
+            resumptions: resumptions,
+            now: { clock.now },
+            sleep: { [weak transport] in try await clock.sleep($0, transport) }
+        )
+        let roles: [(Stage, Int)] = [(.prefill, prefills), (.decode, decodes), (.encode, encoders)]
+        pool.replaceEndpoints(
+            roles.enumerated().flatMap { role, entry in
+                (0..<entry.1).map { index in
+                    EndpointDescription(
+                        name: "\(entry.0.rawValue)-\(index)",
+                        namespace: "n",
+                        address: "10.0.\(role).\(index + 1)",
+                        port: 8000,
+                        labels: ["role": entry.0.rawValue]
+                    )
+                }
+            }
+        )
+    }
+
+    func endpoint(_ address: String) throws -> Endpoint {
+        try #require(pool.snapshot.endpoints.first { $0.address == address })
+    }
+
+    /// Requests in flight anywhere.
+    var inFlight: Int { pool.snapshot.endpoints.reduce(0) { $0 + $1.load.reading.requests } }
+
+    func state(_ address: String) throws -> Breaker.State { try endpoint(address).breaker.state(at: clock.now) }
+
+    /// Makes an endpoint's breaker open now.
+    func open(_ address: String) throws {
+        let breaker = try endpoint(address).breaker
+        for _ in 0..<settings.breaker.failures {
+            breaker.enter(at: clock.now)?.failed(at: clock.now, orchestrator.breakerPolicy)
+        }
+    }
+
+    func run(_ body: String = OrchestrationBench.prompt, _ change: (inout Run.Options) -> Void = { _ in }) throws -> Run
+    {
+        var options = Run.Options()
+        change(&options)
+        return try Run(self, body, options)
+    }
+
+    static let prompt = #"{"model":"m","prompt":"tell me","max_tokens":50}"#
+
+    /// One request on its way.
+    final class Run {
+        struct Options {
+            var api = InferenceAPI.completions
+            var path = "/v1/completions"
+            var wantsPrefill = true
+            var wantsEncode = false
+            var requestID = "r-1"
+            var mayReturn = true
+            var identity: UInt64 = 7
+            var seed: UInt64 = 1
+        }
+
+        let bench: OrchestrationBench
+        let request: OrchestratedRequest
+        let journal = RecordingJournal()
+        let picker: PoolPicker
+
+        init(_ bench: OrchestrationBench, _ body: String, _ options: Options) throws {
+            self.bench = bench
+            let buffer = ByteBuffer(copying: body.utf8)
+            let inference = try InferenceRequest.read(buffer, api: options.api)
+            let facts = OrchestratedRequest.Facts(
+                inference: inference,
+                body: SharedBytes(buffer),
+                edits: BodyEdits(),
+                model: inference.model,
+                path: options.path,
+                requestID: options.requestID,
+                mayReturn: options.mayReturn,
+                identity: options.identity
+            )
+            picker = PoolPicker(bench.pool)
+            let client = bench.client
+            request = OrchestratedRequest(
+                facts,
+                wantsPrefill: options.wantsPrefill,
+                wantsEncode: options.wantsEncode,
+                picker: picker,
+                transport: bench.transport,
+                journal: journal,
+                generator: SeededGenerator(seed: options.seed),
+                deadline: bench.orchestrator.nextDeadline,
+                clientGone: { await client.wait() }
+            )
+        }
+
+        func prepare() async throws(OrchestrationError) -> DecodeOrder {
+            try await bench.orchestrator.prepareDecode(of: request)
+        }
+
+        func relay() async throws(OrchestrationError) -> RelayedDecode {
+            try await bench.orchestrator.relayDecode(of: request)
+        }
+
+        func end() { bench.orchestrator.end(request) }
+
+        /// Why preparing fails; nil when it does not.
+        func prepareError() async -> OrchestrationError? {
+            do throws(OrchestrationError) {
+                _ = try await prepare()
+                return nil
+            } catch {
+                return error
+            }
+        }
+
+        func relayError() async -> OrchestrationError? {
+            do throws(OrchestrationError) {
+                _ = try await relay()
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+}
+
+extension OrchestrationError {
+    /// A word for each case, with what a test asks of it.
+    var word: String {
+        switch self {
+        case .clientGone: "client gone"
+        case .unsuitable: "unsuitable"
+        case .refused(let answer): "refused \(answer.status)"
+        case .exhausted(let stage, let legs):
+            "\(stage.rawValue) exhausted: \(legs.map(\.outcome).joined(separator: " "))"
+        case .noPermit: "no permit"
+        case .deadline: "deadline"
+        case .noDecodeEndpoint: "no decode endpoint"
+        }
+    }
+}
+
+extension ConnectorName {
+    var isConcurrent: Bool { [.sglang, .mooncake, .offloading].contains(self) }
+    /// Whether a prefill's answer has to hold parameters.
+    var needsParameters: Bool { [.nixlv2, .trtllm].contains(self) }
+}
+
+extension Reply {
+    static func nixlParameters(_ engine: String = "e0") -> String {
+        #"{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2]],"remote_engine_id":"\#(engine)","#
+            + #""remote_host":"10.0.0.1","remote_port":5600}"#
+    }
+
+    static let decoded = #"{"choices":[{"text":"done","finish_reason":"stop"}]}"#
+
+    /// What a healthy engine answers. A prefill beside its decode is silent until it is cancelled.
+    static func good(
+        _ sent: ScriptedTransport.Sent,
+        _ connector: ConnectorName,
+        _ encode: OrchestrationSettings.EncodeConnectorName?
+    ) -> Reply {
+        switch sent.leg.stage {
+        case .decode: return .answer(200, decoded)
+        case .encode:
+            let hash = #""\#(sent.leg.requestID)":{"peer_host":"10.0.2.1","peer_port":5,"size_bytes":9}"#
+            return .answer(200, #"{"choices":[],"ec_transfer_params":{\#(hash)}}"#)
+        case .prefill where sent.leg.method == "GET": return .answer(200, #"{"0":{"engine_id":"engine-0"}}"#)
+        case .prefill where connector.isConcurrent: return .silence
+        case .prefill: return .answer(200, prefilled(connector, sent.index))
+        }
+    }
+
+    /// A prefill's good answer, which tells the how many-th prefill it is.
+    static func prefilled(_ connector: ConnectorName, _ index: Int = 0) -> String {
+        switch connector {
+        case .nixlv2:
+            #"{"choices":[{"finish_reason":"length"}],"kv_transfer_params":\#(nixlParameters("e\(index)"))}"#
+        case .trtllm:
+            #"{"choices":[{"finish_reason":"length","disaggregated_params":"#
+                + #"{"request_type":"context_only","ctx_request_id":\#(index)}}]}"#
+        default: #"{"choices":[{"finish_reason":"length"}]}"#
+        }
+    }
+}
+
+/// Waits for what follows from something that has happened, such as a cancelled task's end.
+func eventually(_ condition: () -> Bool) async -> Bool {
+    for _ in 0..<100_000 {
+        if condition() { return true }
+        await Task.yield()
+    }
+    return condition()
+}
+
+extension OrchestrationBench {
+    /// Whether nothing is left of any request: no leg, no load, no body, no probe.
+    func isIdle() async -> Bool {
+        await eventually { inFlight == 0 && transport.underWay == 0 && transport.bodiesOpen == 0 }
+    }
+}

@@ -1,0 +1,304 @@
+import Bytes
+import Orchestration
+import Pool
+import Scheduling
+import Testing
+
+/// A way in which a prefill goes wrong so that another endpoint may do better.
+struct PrefillFault: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let reply: Reply
+    let outcome: String
+    var countsForBreaker = false
+    /// Nil: every connector's.
+    var connectors: Set<ConnectorName>?
+
+    init(
+        _ name: String,
+        _ reply: Reply,
+        _ outcome: String,
+        breaker: Bool = false,
+        _ connectors: Set<ConnectorName>? = nil
+    ) {
+        testDescription = name
+        self.reply = reply
+        self.outcome = outcome
+        countsForBreaker = breaker
+        self.connectors = connectors
+    }
+
+    func concerns(_ connector: ConnectorName) -> Bool { connectors?.contains(connector) ?? true }
+
+    static let all =
+        [
+            PrefillFault("connection refused", .refused, "connect_failed", breaker: true),
+            PrefillFault("reset before a byte", .failure(.reset, breaker: true), "reset", breaker: true),
+            PrefillFault("early end", .failure(.reset), "reset"),
+            PrefillFault("timeout", .failure(.timeout, breaker: true), "timeout", breaker: true),
+            PrefillFault("too large", .failure(.tooLarge), "too_large"),
+            PrefillFault("no HTTP", .failure(.badResponse), "bad_response"),
+            PrefillFault("no JSON", .answer(200, "<html>"), "bad_response"),
+            PrefillFault("cut JSON", .answer(200, #"{"choices":[{"finish_reason":"#), "bad_response"),
+            PrefillFault("empty", .answer(200, ""), "bad_response"),
+            PrefillFault("deep JSON", .answer(200, String(repeating: "[", count: 10_000)), "bad_response"),
+            PrefillFault("error", .answer(200, #"{"choices":[{"finish_reason":"error"}]}"#), "bad_response"),
+            PrefillFault("abort", .answer(200, #"{"choices":[{"finish_reason":"abort"}]}"#), "bad_response"),
+            PrefillFault(
+                "no parameters",
+                .answer(200, #"{"choices":[{"finish_reason":"length"}]}"#),
+                "bad_response",
+                needy
+            ),
+            PrefillFault("null parameters", parameters("null"), "bad_response", [.nixlv2]),
+            PrefillFault("parameters are no object", parameters("[]"), "bad_response", [.nixlv2]),
+            PrefillFault("partial parameters", parameters(#"{"do_remote_prefill":true}"#), "bad_response", [.nixlv2]),
+            PrefillFault(
+                "engine id of null",
+                parameters(Reply.nixlParameters().replacing(#""e0""#, with: "null")),
+                "bad_response",
+                [.nixlv2]
+            ),
+        ]
+        + [408, 429, 500, 502, 503, 504, 599].map { PrefillFault("\($0)", .answer($0, "{}"), "http_\($0)") }
+        + [201, 204, 301, 307].map { PrefillFault("\($0)", .answer($0, "{}"), "bad_response") }
+
+    private static let needy: Set<ConnectorName> = [.nixlv2, .trtllm]
+
+    private static func parameters(_ text: String) -> Reply {
+        .answer(200, #"{"choices":[{"finish_reason":"length"}],"kv_transfer_params":\#(text)}"#)
+    }
+}
+
+@Suite("Prefills that fail")
+struct PrefillFailureTests {
+    /// What in a leg's body names the transfer.
+    private func transfer(_ body: String) -> String? {
+        body.firstMatch(of: /"(?:transfer_id|bootstrap_room|kv_request_id)":"?([^",}]+)/).map { String($0.1) }
+    }
+
+    @Test(
+        "A prefill that fails in any way is made elsewhere, and its decode gets what the good one left",
+        arguments: ConnectorName.allCases,
+        PrefillFault.all
+    )
+    func elsewhere(_ connector: ConnectorName, _ fault: PrefillFault) async throws {
+        guard fault.concerns(connector) else { return }
+        let bench = OrchestrationBench(connector) { sent in
+            sent.leg.stage == .prefill && !sent.isSide && sent.index == 0 ? fault.reply : nil
+        }
+        let run = try bench.run()
+        do {
+            let order = try await run.prepare()
+            #expect(order.prefill?.address == "10.0.0.2")
+            #expect(order.decode?.endpoint.address == "10.0.1.1")
+            let good = connector.isConcurrent ? [] : ["prefill 10.0.0.2 #2 ok"]
+            #expect(run.journal.summary == ["prefill 10.0.0.1 #1 \(fault.outcome)"] + good)
+            let prefills = bench.transport.sent(.prefill)
+            #expect(prefills.map(\.leg.attempt) == [1, 2])
+            #expect(prefills.map(\.leg.requestID) == ["r-1", "r-1"])
+            let body = String(repairing: order.body.joined().bytes)
+            switch connector {
+            case .nixlv2: #expect(body.contains(#""remote_engine_id":"e1""#))
+            case .trtllm: #expect(body.contains(#""ctx_request_id":1"#))
+            case .sharedStorage: #expect(body == OrchestrationBench.prompt)
+            case .sglang, .mooncake, .offloading:
+                #expect(transfer(prefills[0].body) != transfer(prefills[1].body))
+                #expect(transfer(body) != nil)
+                #expect(transfer(body) == transfer(prefills[1].body))
+                #expect(body.contains("10.0.0.2"))
+            }
+            // The load has moved to who works now.
+            #expect(try bench.endpoint("10.0.0.1").load.reading.requests == 0)
+            #expect(try bench.endpoint("10.0.0.2").load.reading.requests == (connector.isConcurrent ? 1 : 0))
+            #expect(try bench.endpoint("10.0.1.1").load.reading.requests == 1)
+            bench.orchestrator.conclude(order, isDecoded: false)
+            order.dispatched()
+        }
+        run.end()
+        #expect(await bench.isIdle())
+        #expect(run.journal.count("stranded") == 0)
+    }
+
+    @Test(
+        "Only what speaks against an endpoint itself opens its breaker, and three in a row do",
+        arguments: ConnectorName.allCases,
+        PrefillFault.all
+    )
+    func breakers(_ connector: ConnectorName, _ fault: PrefillFault) async throws {
+        guard fault.concerns(connector) else { return }
+        let bench = OrchestrationBench(connector, prefills: 1) { sent in
+            sent.leg.stage == .prefill && !sent.isSide ? fault.reply : nil
+        }
+        for number in 1...3 {
+            #expect(try bench.state("10.0.0.1") == .closed)
+            _ = await (try bench.run { $0.requestID = "r-\(number)" }).prepareError()
+        }
+        #expect(try bench.state("10.0.0.1") == (fault.countsForBreaker ? .open : .closed))
+        #expect(await bench.isIdle())
+    }
+
+    @Test(
+        "When every endpoint fails the request does, with how each of them failed; or the decode computes its prompt itself",
+        arguments: ConnectorName.allCases,
+        OrchestrationSettings.Exhausted.allCases
+    )
+    func exhausted(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+        let replies: [Reply] = [.refused, .answer(503, ""), .failure(.timeout, breaker: true)]
+        let bench = OrchestrationBench(connector, prefills: 5) {
+            $0.onExhausted = policy
+        } script: { sent in
+            sent.leg.stage == .prefill && !sent.isSide ? replies[sent.index % 3] : nil
+        }
+        let run = try bench.run()
+        switch policy {
+        case .fail:
+            #expect(await run.prepareError()?.word == "prefill exhausted: connect_failed http_503 timeout")
+            #expect(run.journal.events.last == "prefill exhausted")
+        case .decodeLocal:
+            let order = try await run.prepare()
+            #expect(order.prefill == nil)
+            #expect(order.companion == nil)
+            #expect(String(repairing: order.body.joined().bytes) == OrchestrationBench.prompt)
+            #expect(run.journal.events.last == "prefill exhausted, decoded locally")
+        }
+        #expect(bench.transport.sent(.prefill).count == 3)
+        #expect(bench.transport.sent(.decode).isEmpty)
+        run.end()
+    }
+
+    @Test(
+        "A second internal error in one request is the last",
+        arguments: ConnectorName.allCases,
+        OrchestrationSettings.Exhausted.allCases
+    )
+    func internalErrors(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+        let bench = OrchestrationBench(connector, prefills: 5) {
+            $0.maxAttempts = 5
+            $0.onExhausted = policy
+        } script: { sent in
+            guard sent.leg.stage == .prefill, !sent.isSide else { return nil }
+            return sent.index == 1 ? .answer(503, "") : .answer(500, "")
+        }
+        let run = try bench.run()
+        switch policy {
+        case .fail: #expect(await run.prepareError()?.word == "prefill exhausted: http_500 http_503 http_500")
+        case .decodeLocal: #expect(try await run.prepare().prefill == nil)
+        }
+        #expect(bench.transport.sent(.prefill).count == 3)
+    }
+
+    @Test(
+        "What an engine says of the request itself goes to the client as it is",
+        arguments: ConnectorName.allCases,
+        [400, 401, 403, 404, 409, 413, 422, 499]
+    )
+    func refused(_ connector: ConnectorName, _ status: Int) async throws {
+        for policy in OrchestrationSettings.Exhausted.allCases {
+            let bench = OrchestrationBench(connector) {
+                $0.onExhausted = policy
+            } script: { sent in
+                sent.leg.stage == .prefill && !sent.isSide ? .answer(status, "no, because") : nil
+            }
+            let run = try bench.run()
+            guard case .refused(let answer) = await run.prepareError() else {
+                Issue.record("not refused")
+                continue
+            }
+            #expect(answer.status == status)
+            #expect(String(repairing: answer.body.bytes) == "no, because")
+            #expect(answer.headers.map(\.name) == ["x-engine"])
+            #expect(run.journal.summary == ["prefill 10.0.0.1 #1 http_\(status)"])
+            #expect(await bench.isIdle())
+        }
+    }
+
+    @Test("Endpoints without a permit are passed over and count as no attempt", arguments: ConnectorName.allCases)
+    func someWithoutPermit(_ connector: ConnectorName) async throws {
+        let bench = OrchestrationBench(connector, prefills: 5) { sent in
+            sent.leg.stage == .prefill && !sent.isSide && sent.index < 4 ? .failure(.noPermit) : nil
+        }
+        let run = try bench.run()
+        let order = try await run.prepare()
+        #expect(order.prefill?.address == "10.0.0.5")
+        #expect(bench.transport.sent(.prefill).map(\.leg.attempt) == [1, 1, 1, 1, 1])
+        for number in 1...5 { #expect(try bench.state("10.0.0.\(number)") == .closed) }
+        bench.orchestrator.conclude(order, isDecoded: false)
+    }
+
+    @Test(
+        "Without a permit anywhere it is too many requests, whatever is configured for exhaustion",
+        arguments: ConnectorName.allCases,
+        OrchestrationSettings.Exhausted.allCases
+    )
+    func noPermit(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+        let bench = OrchestrationBench(connector) {
+            $0.onExhausted = policy
+        } script: { sent in
+            sent.leg.stage == .prefill ? .failure(.noPermit) : nil
+        }
+        let run = try bench.run()
+        #expect(await run.prepareError()?.word == "no permit")
+        #expect(run.journal.legs.map(\.outcome) == ["no_permit", "no_permit", "no_permit"])
+        #expect(await bench.isIdle())
+    }
+
+    @Test("A last candidate without a permit after another's failure is exhaustion", arguments: ConnectorName.allCases)
+    func lastWithoutPermit(_ connector: ConnectorName) async throws {
+        let bench = OrchestrationBench(connector, prefills: 2) { sent in
+            guard sent.leg.stage == .prefill, !sent.isSide else { return nil }
+            return sent.index == 0 ? .answer(503, "") : .failure(.noPermit)
+        }
+        let run = try bench.run()
+        #expect(await run.prepareError()?.word == "prefill exhausted: http_503 no_permit")
+    }
+
+    @Test(
+        "Without a prefill endpoint, or with none whose breaker lets go, it is exhausted at once",
+        arguments: ConnectorName.allCases,
+        OrchestrationSettings.Exhausted.allCases
+    )
+    func nobody(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+        for prefills in [0, 2] {
+            let bench = OrchestrationBench(connector, prefills: prefills) { $0.onExhausted = policy }
+            for number in 1..<(prefills + 1) { try bench.open("10.0.0.\(number)") }
+            let run = try bench.run()
+            switch policy {
+            case .fail: #expect(await run.prepareError()?.word == "prefill exhausted: ")
+            case .decodeLocal: #expect(try await run.prepare().prefill == nil)
+            }
+            #expect(bench.transport.sent.isEmpty)
+        }
+    }
+
+    @Test(
+        "An endpoint with an open breaker is passed over; when its time is over one request tries it",
+        arguments: ConnectorName.allCases
+    )
+    func halfOpen(_ connector: ConnectorName) async throws {
+        let gate = Gate()
+        let bench = OrchestrationBench(connector, prefills: 2) { sent in
+            guard sent.leg.stage == .prefill, sent.leg.endpoint.address == "10.0.0.1", !sent.isSide else { return nil }
+            return connector.isConcurrent ? nil : .after(gate, .answer(200, Reply.prefilled(connector)))
+        }
+        try bench.open("10.0.0.1")
+        let before = try await bench.run().prepare()
+        #expect(before.prefill?.address == "10.0.0.2")
+        bench.orchestrator.conclude(before, isDecoded: false)
+
+        bench.clock.advance(by: .seconds(5))
+        #expect(try bench.state("10.0.0.1") == .halfOpen)
+        // The second endpoint has a load, so that everybody would rather go to the first.
+        let load = bench.pool.reserve(try bench.endpoint("10.0.0.2"), tokens: 1)
+        async let first = try bench.run().prepare()
+        await bench.transport.silent(connector.isConcurrent ? 2 : 1)
+        let second = try await bench.run().prepare()
+        #expect(second.prefill?.address == "10.0.0.2")
+        gate.open()
+        let tried = try await first
+        #expect(tried.prefill?.address == "10.0.0.1")
+        #expect(try bench.state("10.0.0.1") == (connector.isConcurrent ? .halfOpen : .closed))
+        load.release()
+        bench.orchestrator.conclude(tried, isDecoded: false)
+        bench.orchestrator.conclude(second, isDecoded: false)
+    }
+}
