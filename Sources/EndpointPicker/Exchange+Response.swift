@@ -89,7 +89,9 @@ extension Exchange {
             usage = UsageReader(format: isGRPC ? .grpc : .json)
         }
         if let cachedTokens {
-            editors.append(CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json))
+            editors.append(
+                CachedTokensRewriter(cachedTokens: cachedTokens, format: isEventStream ? .eventStream : .json)
+            )
         }
     }
 
@@ -210,7 +212,6 @@ extension Exchange {
         reservation = nil
         callBackPlace = nil
         if let active = orchestrated {
-            active.reportCompanion()
             reportDecode(record.status < 400 ? "ok" : "http_\(record.status)")
             concludeLegs(isDecoded: record.status < 400)
             active.letGo()

@@ -64,12 +64,14 @@ final class Exchange {
         settings = director.settings
         record = director.telemetry.begin()
         generator = director.nextGenerator()
+        record.isEmpty = true
     }
 
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
             while !isAnswered, let message = try await nextMessage() {
+                record.isEmpty = false
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
@@ -122,7 +124,6 @@ final class Exchange {
     /// The stream has ended: what that means depends on what was to come.
     private func end() {
         if let active = orchestrated {
-            active.reportCompanion()
             let isUnseen = conversation.progress == .unobserved
             reportDecode(isUnseen ? "unobserved" : record.responseHeadersAt == 0 ? "cancelled" : "reset")
             active.letGo()

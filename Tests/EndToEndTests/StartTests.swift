@@ -17,6 +17,7 @@ struct StartTests {
             (plain + [one, "--drain-timeout"], "--drain-timeout needs a value", 2),
             (plain + [one, "word"], "unexpected argument \"word\"", 2),
             (plain, "no endpoints", 1),
+            (plain + [one, "--bind-address=foo"], "--bind-address must be an IP address, not \"foo\"", 1),
             (plain + ["--endpoints=nonsense"], "--endpoints", 1),
             (plain + ["--pool-name=pool"], "--endpoints", 1),
             (plain + [one, "--config-file=/a", "--config-text=b"], "exclude each other", 1),

@@ -132,8 +132,6 @@ extension Exchange {
     }
 
     private func reportRelayed(_ relayed: RelayedDecode, _ outcome: String, since startedAt: MonotonicTime) {
-        orchestrated?.order = relayed.order
-        orchestrated?.reportCompanion()
         guard let endpoint = relayed.order.endpoint, let journal = orchestrated?.journal else { return }
         let nanoseconds = MonotonicTime.now().nanoseconds - startedAt.nanoseconds
         journal.ended(

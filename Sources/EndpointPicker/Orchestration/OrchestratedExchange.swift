@@ -29,26 +29,6 @@ final class OrchestratedExchange {
         letGo()
     }
 
-    /// Reports the prefill that ran beside the decode, if there was one and it has not been reported.
-    func reportCompanion() {
-        guard let order, let companion = order.companion, !hasReportedCompanion else { return }
-        hasReportedCompanion = true
-        if companion.result != nil {
-            _ = orchestrator.companionEnded(order)
-        } else {
-            let leg = companion.leg
-            journal.ended(
-                LegReport(
-                    stage: leg.stage,
-                    endpoint: leg.endpoint.hostPort,
-                    attempt: leg.attempt,
-                    outcome: LegFailure.Code.cancelled.rawValue,
-                    seconds: 0
-                )
-            )
-        }
-    }
-
     /// Lets go of all that another leg would need.
     func letGo() {
         watchdog = nil

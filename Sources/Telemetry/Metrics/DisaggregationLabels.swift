@@ -34,5 +34,11 @@ extension Telemetry {
             case (true, true): "encode-prefill-decode"
             }
         metrics.disaggregations.child(DisaggregationLabels(model: model, decision: decision, plugin: plugin)).add()
+        let ofPrefill = DisaggregationLabels(
+            model: model,
+            decision: prefill ? "prefill-decode" : "decode-only",
+            plugin: plugin
+        )
+        metrics.prefillDecisions.child(ofPrefill).add()
     }
 }
