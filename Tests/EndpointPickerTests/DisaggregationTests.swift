@@ -219,8 +219,14 @@ struct DisaggregationTests {
     @Test(
         "They are refused where engines look for them beside it, too, and only there",
         arguments: [
-            (#""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#, "sampling_params.extra_args.kv_transfer_params"),
-            (#""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#, "sampling_params.extra_args.ec_transfer_params"),
+            (
+                #""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#,
+                "sampling_params.extra_args.kv_transfer_params"
+            ),
+            (
+                #""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#,
+                "sampling_params.extra_args.ec_transfer_params"
+            ),
             (#""vllm_xargs":{"kv_transfer_params":"x"}"#, "vllm_xargs.kv_transfer_params"),
             (#""sampling_params":{"kv_transfer_params":{}}"#, nil), (#""sampling_params":{"extra_args":{"a":1}}"#, nil),
             (#""sampling_params":[{"extra_args":1}]"#, nil), (#""vllm_xargs":"kv_transfer_params""#, nil),
