@@ -387,4 +387,38 @@ struct DisaggregationTests {
             #expect(header(destination, of: warm.first) == "192.168.1.1:8000")
         }
     }
+
+    @Test("Data parallel: what the gateway says was served is the pick when it is where the pick was sent")
+    func dataParallelServed() async throws {
+        let configuration = """
+            plugins:
+            - {type: queue-scorer}
+            - {type: max-score-picker, parameters: {maxNumOfEndpoints: 2}}
+            - {type: data-parallel-profile-handler, parameters: {primaryPort: 8000}}
+            schedulingProfiles:
+            - {name: default, plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]}
+            """
+        // Two ranks of one server, the second of them idle, and another server.
+        let pods = [Pod(0, 5, 0.1), Pod(0, 0, 0.1).rank(1), Pod(1, 1, 0.1)]
+        func inFlight(served: String) async throws -> [Int] {
+            try await withPicker(pods, scheduler: scheduler(configuration)) { picker in
+                let stream = try await picker.begin(frames(prompt("hi")))
+                let decision = try await stream.replies(2)
+                #expect(header(destination, of: decision.first) == "192.168.1.1:8000,192.168.1.2:8000")
+                #expect(header("x-data-parallel-host-port", of: decision.first) == "192.168.1.1:8001")
+                #expect(picker.inFlight == [0, 1, 0])
+                await stream.send(
+                    EnvoyFrame.responseHeaders([(":status", "200")])
+                        .with(metadata: "envoy.lb", "x-gateway-destination-endpoint-served", [served]).bytes
+                )
+                _ = try await stream.replies(1)
+                let found = picker.inFlight
+                #expect(picker.pool.snapshot.scrapes.map(\.reachable) == [true, served.hasPrefix("192.168.1.1"), true])
+                stream.cancel()
+                return found
+            }
+        }
+        #expect(try await inFlight(served: "192.168.1.1:8000") == [0, 1, 0])
+        #expect(try await inFlight(served: "192.168.1.2:8000") == [0, 0, 1])
+    }
 }
