@@ -105,7 +105,10 @@ let package = Package(
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
-        executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
+        executable(
+            "apus-bench",
+            ["Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+        ),
 
         // Tests
         library("TestSupport", ["Admission", "Bytes", "CGRPC", "COpenSSL", "ExtProc", "HTTPServer", "Pool"]),

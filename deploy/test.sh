@@ -70,6 +70,8 @@ test_all() {
 step "dependencies" bash deploy/install-deps.sh || finish
 step "envoy" find_envoy || finish
 step "format" swift format lint --strict --parallel --recursive Package.swift Sources Tests
+# A package of its own, which nothing else builds: a target that stopped compiling, or that falls over at once, is found here.
+step "fuzz targets" bash deploy/fuzz.sh 5
 step "generated code" bash deploy/check-generated.sh
 test_all ""
 if ((sanitizers)); then

@@ -48,12 +48,6 @@ extension Director {
         guard traits.disaggregates, let name = request.pickersOwnMember(in: body) else { return }
         throw PickerError(.badRequest, "member \"\(name)\" may not be sent by clients", fault: .client)
     }
-
-    /// The same of what can be told without the body.
-    static func checkMembers(_ request: InferenceRequest, _ traits: ProfileHandlerTraits) throws(PickerError) {
-        guard traits.disaggregates, let own = request.members.present.first(where: \.name.isPickersOwn) else { return }
-        throw PickerError(.badRequest, "member \"\(own.name.text)\" may not be sent by clients", fault: .client)
-    }
 }
 
 extension SchedulingResult {

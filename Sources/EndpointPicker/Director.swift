@@ -191,9 +191,9 @@ package final class Director: Sendable {
     }
 
     /// Refuses a request that says what only a picker may say.
-    func checkMembers(of inquiry: Inquiry) throws(PickerError) {
+    func checkMembers(of inquiry: Inquiry, in body: borrowing ByteBuffer) throws(PickerError) {
         guard let inference = inquiry.request?.inference else { return }
-        try Self.checkMembers(inference, policy.withLock { $0 }.scheduler.handler.traits)
+        try Self.checkMembers(inference, in: body, policy.withLock { $0 }.scheduler.handler.traits)
     }
 
     /// Fills in what a request asks for and how urgent it is. Once per request, since what model it gets may be a matter of chance.

@@ -51,7 +51,7 @@ extension Exchange {
         }
         var inquiry = Inquiry(headers: headers, request: request, subset: subset, bodyByteCount: body.count)
         director.describe(inquiry, in: record, using: &generator)
-        try director.checkMembers(of: inquiry)
+        try director.checkMembers(of: inquiry, in: body)
         let rendering = director.rendering(for: &inquiry, settings, model: record.targetModel, body: body)
         await director.countTokens(of: &inquiry, settings, in: record, rendering)
         let grant = try await director.admit(inquiry, record: record) { [call] in await call.peerHasFinished() }

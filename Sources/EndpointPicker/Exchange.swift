@@ -64,12 +64,14 @@ final class Exchange {
         settings = director.settings
         record = director.telemetry.begin()
         generator = director.nextGenerator()
+        record.isEmpty = true
     }
 
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
             while !isAnswered, let message = try await nextMessage() {
+                record.isEmpty = false
                 let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,

@@ -5,7 +5,8 @@ package import SubRequests
 package enum ScrapeEvent: Sendable {
     /// An endpoint that was never scraped before counts as well, so its first success is no transition.
     case succeeded(Endpoint, seconds: Double, isTransition: Bool)
-    case failed(Endpoint, message: String, isTransition: Bool)
+    /// `hasPage`: there was a page, but nothing on it that could be read.
+    case failed(Endpoint, message: String, hasPage: Bool, isTransition: Bool)
 }
 
 /// How endpoints are scraped.

@@ -150,11 +150,13 @@ final class ScrapeLoop: @unchecked Sendable {
         guard !target.hasLeft, let mark = target.end() else { return }
         let endpoint = target.endpoint
         var failure: Pool.ScrapeFailure?
+        var hasPage = false
         switch result {
         case .success(let head) where head.status == 200:
             let update = target.page.read(body)
             if update.isEmpty {
                 failure = .other("no known metric on the page")
+                hasPage = true
             } else {
                 pool.scrapeSucceeded(endpoint, mark, update)
                 onEvent(.succeeded(endpoint, seconds: head.seconds, isTransition: target.succeeded()))
@@ -167,7 +169,9 @@ final class ScrapeLoop: @unchecked Sendable {
         if let failure {
             pool.scrapeFailed(endpoint, failure)
             let isTransition = target.failed(failure, longestPause: longestPause)
-            onEvent(.failed(endpoint, message: failure.message, isTransition: isTransition))
+            onEvent(
+                .failed(endpoint, message: failure.message, hasPage: hasPage, isTransition: isTransition)
+            )
         }
         schedulePublish()
     }

@@ -11,7 +11,7 @@ package struct HTTPStreamLimits: Sendable, Equatable {
     /// The longest body taken. Nil: any.
     package var maxResponseBytes: Int?
     /// Bytes kept for a reader that is behind; then nothing more is taken from the socket until all of them have been read, so that TCP makes the
-    /// server wait. libcurl may hold one read of the socket (80 KiB) besides.
+    /// server wait. At least one piece of libcurl's (16 KiB) is taken. libcurl may hold one read of the socket (64 KiB) besides.
     package var window: Int
 
     package init(

@@ -109,14 +109,14 @@ final class StreamBuffer: Sendable {
     private func wait(_ transfer: HTTPTransfer, until isMet: @Sendable (borrowing State) -> Bool) async {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { (reader: UnsafeContinuation<Void, Never>) in
-                let waits = state.withLock { state in
-                    if state.reader != nil, state.end == nil {
-                        state.end = .failure(HTTPClientError(.failed, "two readers of one response"))
-                    }
-                    if state.end != nil || isMet(state) { return false }
+                let (isSecond, waits) = state.withLock { state in
+                    let isSecond = state.reader != nil && state.end == nil
+                    if isSecond { state.end = .failure(HTTPClientError(.failed, "two readers of one response")) }
+                    if state.end != nil || isMet(state) { return (isSecond, false) }
                     state.reader = reader
-                    return true
+                    return (false, true)
                 }
+                if isSecond { transfer.cancel() }
                 if !waits { reader.resume() }
             }
         } onCancel: {

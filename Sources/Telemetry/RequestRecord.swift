@@ -123,6 +123,8 @@ package final class RequestRecord {
     package var queueTime: UInt64 = 0
     /// Nanoseconds that a server took to say which tokens the prompt is; 0 when none was asked.
     package var tokenTime: UInt64 = 0
+    /// Whether nothing was seen of it: a stream that ends before its first frame tells of no request.
+    package var isEmpty = false
     /// Nanoseconds of the decision that the scheduler itself took; 0 when it did not run.
     package var schedulingTime: UInt64 = 0
     /// Nanoseconds that Apus worked on the frames of the response, the model server's time between them not counted.

@@ -119,11 +119,19 @@ package final class Telemetry: Sendable {
     // MARK: Scrapes
 
     /// A scrape ended. `outcome` is `ok` or `error`.
-    /// - Parameter nanoseconds: how long it took; nil for one that failed.
-    package func scraped(outcome: String, nanoseconds: UInt64?) {
+    /// - Parameters:
+    ///   - nanoseconds: how long it took; nil for one that failed.
+    ///   - hasPage: whether there was a page, though nothing could be read from it.
+    package func scraped(outcome: String, nanoseconds: UInt64?, hasPage: Bool = false) {
         metrics.scrapes.child(OneLabel(outcome)).add()
         if let nanoseconds { metrics.scrapeTime.observe(nanoseconds: nanoseconds) }
-        if outcome != "ok" { metrics.pollErrors.child(OneLabel("metrics-data-source")).add() }
+        guard outcome != "ok" else { return }
+        let source = "metrics-data-source"
+        if hasPage {
+            metrics.extractErrors.child(ExtractionLabels(source: source, extractor: "core-metrics-extractor")).add()
+        } else {
+            metrics.pollErrors.child(OneLabel(source)).add()
+        }
     }
 
     // MARK: Tokens
@@ -162,6 +170,10 @@ package final class Telemetry: Sendable {
         record.isFinished = true
         if record.finishedAt == 0 { record.finishedAt = TelemetryClock.monotonicNanoseconds() }
         metrics.streams.add(-1)
+        guard !record.isEmpty else {
+            metrics.emptyStreams.add()
+            return
+        }
         record.series?.running.add(-1)
         if record.status != 0 { record.decision?.responded(status: record.status) }
         if case .immediate(let status) = record.termination {

@@ -51,7 +51,9 @@ struct GenerationRequest: Sendable {
     /// nil: as many as fit.
     let maxTokens: Int?
     let cacheSalt: String?
-    /// Of the prompts; more than one only for embeddings.
+    /// How many answers each prompt gets; they are all the same.
+    let answers: Int
+    /// Of the prompts; more than one only for completions and embeddings.
     let prompts: [[UInt32]]
     /// What echo mode answers.
     let echo: String
@@ -73,19 +75,21 @@ struct GenerationRequest: Sendable {
         items = Self.items(json)
         embeddingParameters = KVPlan.parameters(json, api, "ec_transfer_params")
         rid = json["rid"]?.string
-        if let n = json["n"], !n.isNull, n.integer != 1 {
-            throw .badRequest("This simulator only answers with n = 1", parameter: "n")
-        }
         isStream = json["stream"]?.bool ?? false
         includesUsage = json["stream_options"]?["include_usage"]?.bool ?? false
         ignoresEndOfSequence = (json["ignore_eos"] ?? json["sampling_params"]?["ignore_eos"])?.bool ?? false
         cacheSalt = json["cache_salt"]?.string
         dimensions = json["dimensions"]?.integer
         let sampling = api == .generate ? json["sampling_params"] ?? .null : json
+        let several = (sampling["n"] ?? .null).isNull ? 1 : sampling["n"]?.integer ?? 0
+        guard (1...(api == .completions || api == .chat ? 128 : 1)).contains(several) else {
+            throw .badRequest("n must be from 1 to 128, and 1 for this API", parameter: "n")
+        }
+        answers = several
         switch api {
         case .completions:
             maxTokens = try Self.limit(json, ["max_tokens"]) ?? 16
-            (prompts, echo) = try Self.prompts(json["prompt"], "prompt", most: 1)
+            (prompts, echo) = try Self.prompts(json["prompt"], "prompt", most: 128)
         case .chat:
             maxTokens = try Self.limit(json, ["max_completion_tokens", "max_tokens"])
             (prompts, echo) = try Self.conversation(json["messages"], "messages", system: nil)

@@ -6,7 +6,9 @@ extension KVPlan {
     mutating func sglang(_ body: JSONValue, _ role: EngineRole?) {
         guard role == .prefill || role == .decode else { return }
         leg = role == .prefill ? .prefill : .decode
-        guard let room = body["bootstrap_room"]?.integer, room >= 0, let host = body["bootstrap_host"]?.string else {
+        // A list of prompts has a list of each; the first room stands for all.
+        func value(_ name: String) -> JSONValue? { body[name].map { $0.elements?.first ?? $0 } }
+        guard let room = value("bootstrap_room")?.integer, room >= 0, let host = value("bootstrap_host")?.string else {
             action = .park
             return
         }
@@ -14,7 +16,7 @@ extension KVPlan {
         if role == .prefill {
             action = .announce(key: "\(room)", answerWaits: true)
         } else {
-            let port = body["bootstrap_port"]?.integer ?? 8998
+            let port = value("bootstrap_port")?.integer ?? 8998
             action = .join(SideChannel.Address(host: host, port: port), key: "\(room)", .null)
         }
     }

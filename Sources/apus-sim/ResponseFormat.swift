@@ -6,9 +6,10 @@ struct Usage: Sendable {
     var cachedTokens: Int
     var completionTokens: Int
 
-    /// As the OpenAI APIs tell it.
-    var openAI: String {
-        "{\"prompt_tokens\":\(promptTokens),\"total_tokens\":\(promptTokens + completionTokens),"
+    /// As the OpenAI APIs tell it, of so many equal answers.
+    func openAI(_ choices: Int) -> String {
+        let completionTokens = completionTokens * choices
+        return "{\"prompt_tokens\":\(promptTokens),\"total_tokens\":\(promptTokens + completionTokens),"
             + "\"completion_tokens\":\(completionTokens),\"prompt_tokens_details\":{\"cached_tokens\":\(cachedTokens)}}"
     }
 
@@ -36,12 +37,15 @@ struct ResponseFormat: Sendable {
     /// Unix time.
     let created: Int
     let includesUsage: Bool
+    /// How many times the answer is given.
+    let choiceCount: Int
 
     init(_ request: GenerationRequest, requestID: String, created: Int) {
         api = request.api
         model = request.model.quotedAsJSON
         self.created = created
         includesUsage = request.includesUsage
+        choiceCount = request.api == .completions ? request.answers * request.prompts.count : request.answers
         let prefix =
             switch request.api {
             case .completions: "cmpl-"
@@ -68,15 +72,17 @@ struct ResponseFormat: Sendable {
         switch api {
         case .completions:
             return head("text_completion")
-                + ",\"choices\":[{\"index\":0,\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
-                + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}],\"usage\":\(usage.openAI)"
-                + end
+                + choices {
+                    "{\"index\":\($0),\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
+                        + "\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}"
+                } + ",\"usage\":\(usage.openAI(choiceCount))" + end
         case .chat:
             let content = isError ? "" : ",\"content\":\(text.quotedAsJSON)"
             return head("chat.completion")
-                + ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"\(content)},"
-                + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}],"
-                + "\"usage\":\(usage.openAI)" + end
+                + choices {
+                    "{\"index\":\($0),\"message\":{\"role\":\"assistant\"\(content)},"
+                        + "\"logprobs\":null,\"finish_reason\":\"\(reason)\",\"stop_reason\":null\(handOff.choiceText)}"
+                } + ",\"usage\":\(usage.openAI(choiceCount))" + end
         case .responses:
             let status = isError ? "failed" : reason == "length" ? "incomplete" : "completed"
             return response(status: status, text: text, usage: usage).dropLast() + end
@@ -109,11 +115,10 @@ struct ResponseFormat: Sendable {
         switch api {
         case .completions, .embeddings, .generate: ""
         case .chat:
-            data(
-                head("chat.completion.chunk")
-                    + ",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-                    + "\"logprobs\":null,\"finish_reason\":null}]}"
-            )
+            chunks("chat.completion.chunk") {
+                "{\"index\":\($0),\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
+                    + "\"logprobs\":null,\"finish_reason\":null}"
+            }
         case .responses:
             event("response.created", ",\"response\":" + response(status: "in_progress", text: nil, usage: nil))
                 + event(
@@ -137,17 +142,15 @@ struct ResponseFormat: Sendable {
         let reason = reason.map { "\"\($0)\"" } ?? "null"
         switch api {
         case .completions:
-            return data(
-                head("text_completion")
-                    + ",\"choices\":[{\"index\":0,\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
-                    + "\"finish_reason\":\(reason),\"stop_reason\":null}]}"
-            )
+            return chunks("text_completion") {
+                "{\"index\":\($0),\"text\":\(text.quotedAsJSON),\"logprobs\":null,"
+                    + "\"finish_reason\":\(reason),\"stop_reason\":null}"
+            }
         case .chat:
-            return data(
-                head("chat.completion.chunk")
-                    + ",\"choices\":[{\"index\":0,\"delta\":{\"content\":\(text.quotedAsJSON)},"
-                    + "\"logprobs\":null,\"finish_reason\":\(reason)}]}"
-            )
+            return chunks("chat.completion.chunk") {
+                "{\"index\":\($0),\"delta\":{\"content\":\(text.quotedAsJSON)},"
+                    + "\"logprobs\":null,\"finish_reason\":\(reason)}"
+            }
         case .responses: return event("response.output_text.delta", part + ",\"delta\":\(text.quotedAsJSON)")
         case .messages:
             return event(
@@ -166,7 +169,8 @@ struct ResponseFormat: Sendable {
         switch api {
         case .completions, .chat:
             let object = api == .chat ? "chat.completion.chunk" : "text_completion"
-            let chunk = includesUsage ? data(head(object) + ",\"choices\":[],\"usage\":\(usage.openAI)}") : ""
+            let chunk =
+                includesUsage ? data(head(object) + ",\"choices\":[],\"usage\":\(usage.openAI(choiceCount))}") : ""
             return chunk + data("[DONE]")
         case .responses:
             let status = reason == "length" ? "incomplete" : "completed"
@@ -192,6 +196,15 @@ struct ResponseFormat: Sendable {
         let numbers = tokens.map { "\($0.number)" }.joined(separator: ",")
         return
             "{\"index\":0,\"logprobs\":null,\"finish_reason\":\(reason),\"token_ids\":[\(numbers)]\(handOff.choiceText)}"
+    }
+
+    private func choices(_ choice: (Int) -> String) -> String {
+        ",\"choices\":[" + (0..<choiceCount).map(choice).joined(separator: ",") + "]"
+    }
+
+    /// An event for each choice.
+    private func chunks(_ object: String, _ choice: (Int) -> String) -> String {
+        (0..<choiceCount).map { data(head(object) + ",\"choices\":[\(choice($0))]}") }.joined()
     }
 
     private func data(_ json: String) -> String {

@@ -150,7 +150,8 @@ extension SimulatedServer {
     ) {
         wait(number, "waiting", &state)
         state.active[number]?.source = ActiveRequest.Source(peer: peer, key: key, isMeeting: true)
-        let timeout = options.disaggregation.waitingTimeout
+        let isShort = options.disaggregation.kvConnector == .offloading
+        let timeout = min(options.disaggregation.waitingTimeout, isShort ? .seconds(5) : .seconds(1 << 30))
         after(timeout, number, &state) { server, state in server.timeOut(number, &state) }
         let message = JSONValue.object([("key", .string(key)), ("engine_id", engine)])
         state.after.append { [self] in
@@ -161,7 +162,8 @@ extension SimulatedServer {
     }
 
     private func joined(_ number: Int, _ answer: SideChannel.Answer, _ state: inout State) {
-        guard state.active[number] != nil else { return }
+        // It may have given up meanwhile.
+        guard state.active[number]?.source?.isMeeting == true else { return }
         switch answer {
         // A prefill engine that goes away leaves its decodes waiting.
         case .lost: return
@@ -179,6 +181,10 @@ extension SimulatedServer {
 
     private func timeOut(_ number: Int, _ state: inout State) {
         count(.rendezvousTimeout, &state)
+        if options.disaggregation.kvConnector == .offloading {
+            leaveForGood(number, &state)
+            return loadFailed(number, &state)
+        }
         reject(
             number,
             APIError(
@@ -188,6 +194,12 @@ extension SimulatedServer {
             ),
             &state
         )
+    }
+
+    private func leaveForGood(_ number: Int, _ state: inout State) {
+        guard let active = state.active[number] else { return }
+        leaveSource(active, &state)
+        state.active[number]?.source = nil
     }
 
     // MARK: Shared storage
@@ -216,7 +228,9 @@ extension SimulatedServer {
         count(.transferFailed, &state)
         state.deadlines.cancel(active.deadline)
         state.active[number]?.deadline = nil
-        if options.disaggregation.failurePolicy == .recompute, options.disaggregation.engine == .vllm {
+        let settings = options.disaggregation
+        // The offloading connector takes the other engine's memory for a cache: without it there is a miss, no failure.
+        if settings.engine == .vllm, settings.failurePolicy == .recompute || settings.kvConnector == .offloading {
             count(.localFallback, &state)
             enter(number, &state)
         } else {

@@ -2,16 +2,19 @@ internal import Admission
 internal import Telemetry
 
 extension AdmissionSettings {
-    /// What `/debug/config` shows of flow control; nothing while it is off.
+    /// What `/debug/config` shows of admission; of flow control nothing while it is off.
     func write(to json: inout JSONWriter) {
+        json.object("saturationDetector") { json in
+            json.member("type", "\(type(of: detector))")
+            json.reflect("parameters", detector)
+        }
         guard let flowControl else { return }
         json.object("flowControl") { json in
-            json.member("saturationDetector", "\(detector)")
             json.member("maxRequests", flowControl.maxRequests)
             json.member("maxBytes", flowControl.maxBytes)
-            json.member("defaultRequestTTL", flowControl.requestTTL.map { "\($0)" })
-            json.member("noEndpointRequestTTL", flowControl.noEndpointTTL.map { "\($0)" })
-            json.member("usageLimitPolicy", "\(flowControl.usageLimit)")
+            json.member("defaultRequestTTL", flowControl.requestTTL.map { JSONWriter.text($0) })
+            json.member("noEndpointRequestTTL", flowControl.noEndpointTTL.map { JSONWriter.text($0) })
+            json.reflect("usageLimitPolicy", flowControl.usageLimit)
             json.member("enableEviction", flowControl.evictsDispatched)
             json.object("defaultPriorityBand") { flowControl.defaultBand.write(to: &$0) }
             if let band = flowControl.defaultNegativeBand {

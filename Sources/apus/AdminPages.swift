@@ -138,34 +138,25 @@ struct AdminPages: Sendable {
         let setup = reload.setup.withLock { $0 }
         var json = JSONWriter()
         json.object { json in
-            json.array("schedulingProfiles") { json in
-                for profile in setup.scheduler.profiles {
-                    json.object { json in
-                        json.member("name", profile.name)
-                        json.array("filters") { json in for filter in profile.filters { json.value(filter.name) } }
-                        json.array("scorers") { json in
-                            for scorer in profile.scorers {
-                                json.object { json in
-                                    json.member("name", scorer.name)
-                                    json.member("weight", scorer.weight)
-                                }
-                            }
-                        }
-                    }
-                }
+            setup.scheduler.write(to: &json)
+            json.reflect("tokens", setup.tokens)
+            if let metrics = setup.metrics {
+                json.reflect("metricsSource", metrics.source)
+                json.reflect("metricsExtractor", metrics.extractor)
             }
+            if let discovery = setup.discovery { json.reflect("discovery", discovery) }
             json.array("parsers") { json in for parser in setup.parsers { json.value(parser) } }
             json.member("responseProcessing", setup.responseProcessing.rawValue)
             setup.admission.write(to: &json)
             setup.writeObjectives(to: &json)
             setup.orchestration.write(to: &json)
             json.object("flags") { json in
-                json.member("refresh-metrics-interval", "\(options.refreshMetricsInterval)")
-                json.member("metrics-staleness-threshold", "\(options.metricsStalenessThreshold)")
+                json.member("refresh-metrics-interval", JSONWriter.text(options.refreshMetricsInterval))
+                json.member("metrics-staleness-threshold", JSONWriter.text(options.metricsStalenessThreshold))
                 json.member("max-request-body", options.maxRequestBodyBytes)
                 json.member("grpc-max-recv-msg-size", options.maxReceiveMessageBytes)
                 json.member("max-streams", options.maxStreams)
-                json.member("drain-timeout", "\(options.drainTimeout)")
+                json.member("drain-timeout", JSONWriter.text(options.drainTimeout))
                 json.member("disable-endpoint-subset-filter", options.disableSubsetFilter)
                 json.member("emit-endpoint-scores", options.emitEndpointScores)
             }
@@ -179,6 +170,7 @@ struct AdminPages: Sendable {
     func exposePool() {
         let pool = pool
         let name = options.poolLabel
+        telemetry.metrics.registry.exposeProcess()
         telemetry.metrics.exposeInfo(commit: "", buildRef: Main.version)
         telemetry.metrics.exposePool {
             let snapshot = pool.snapshot

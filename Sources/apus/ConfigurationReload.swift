@@ -91,7 +91,7 @@ final class ConfigurationReload: Sendable {
         let current = setup.withLock { $0 }
         let result = ConfigurationLoader.setup(path: options.configFile, prefixIndex: prefixIndex)
         for diagnostic in result.diagnostics where diagnostic.severity == .warning { log.warning("\(diagnostic)") }
-        guard let changed = result.setup else {
+        guard var changed = result.setup else {
             for diagnostic in result.diagnostics where diagnostic.severity == .error {
                 log.error("changed configuration not used: \(diagnostic)")
             }
@@ -104,6 +104,9 @@ final class ConfigurationReload: Sendable {
         if changed.metrics != current.metrics {
             log.warning("how metrics are read has changed in the configuration; this takes effect at the next start")
         }
+        // What stays in effect until then is what the next change is compared with.
+        changed.discovery = current.discovery
+        changed.metrics = current.metrics
         director.reconfigure(
             scheduler: changed.scheduler,
             settings: DirectorSettings(changed, options),

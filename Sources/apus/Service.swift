@@ -285,8 +285,8 @@ final class Service: Sendable {
             case .succeeded(let endpoint, let seconds, let isTransition):
                 telemetry.scraped(outcome: "ok", nanoseconds: UInt64(seconds * 1e9))
                 if isTransition { log.info("endpoint answers again", ["endpoint": endpoint.hostPort]) }
-            case .failed(let endpoint, let message, let isTransition):
-                telemetry.scraped(outcome: "error", nanoseconds: nil)
+            case .failed(let endpoint, let message, let hasPage, let isTransition):
+                telemetry.scraped(outcome: "error", nanoseconds: nil, hasPage: hasPage)
                 if isTransition {
                     log.warning("endpoint cannot be scraped", ["endpoint": endpoint.hostPort, "error": message])
                 }
@@ -297,6 +297,12 @@ final class Service: Sendable {
     // MARK: Flags
 
     private static func refuse(_ options: ServeOptions, isInCluster: Bool) throws(StartError) {
+        var v4 = in_addr()
+        var v6 = in6_addr()
+        guard inet_pton(AF_INET, options.bindAddress, &v4) == 1 || inet_pton(AF_INET6, options.bindAddress, &v6) == 1
+        else {
+            throw StartError(description: "--bind-address must be an IP address, not \"\(options.bindAddress)\"")
+        }
         // Whoever asks for verified clients must not be served without.
         if !options.secureServing, !options.clientCAFile.isEmpty {
             throw StartError(description: "--client-ca-file needs TLS: --secure-serving=false excludes it")

@@ -108,6 +108,20 @@ struct AnswerTests {
         #expect(vectors[0] != vectors[1])
     }
 
+    @Test("Several answers and several prompts are several choices, in streams as well")
+    func answersSeveral() async throws {
+        let simulator = try Simulator()
+        let more = "\"max_tokens\":3,\"ignore_eos\":true,\"n\":2"
+        let whole = try await simulator.post("/v1/completions", "{\"model\":\"tiny\",\"prompt\":[\"a\",\"b\"],\(more)}")
+        #expect((0..<5).map { whole.integer("choices.\($0).index") } == [0, 1, 2, 3, nil])
+        #expect(whole.integer("usage.prompt_tokens") == 2)
+        #expect(whole.integer("usage.completion_tokens") == 12)
+        let chat = "{\"model\":\"tiny\",\"messages\":[{\"content\":\"a\"}],\"stream\":true,\(more)}"
+        let stream = try await simulator.post("/v1/chat/completions", chat)
+        let chunks = stream.events.dropLast().map { Simulator.Answer(status: 0, headers: [:], body: $0) }
+        #expect(chunks.map { $0.integer("choices.0.index") } == [0, 1, 0, 1, 0, 1, 0, 1])
+    }
+
     @Test("Models are listed, adapters with their parent, and both can be asked")
     func listsModels() async throws {
         let simulator = try Simulator("--lora-modules", "ad1", "{\"name\":\"ad2\",\"path\":\"x\"}", "--max-loras", "2")
@@ -129,12 +143,12 @@ struct AnswerTests {
             ("{\"prompt\":\"hi\"}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\"}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\",\"prompt\":\"\"}", 400, "BadRequestError"),
-            ("{\"model\":\"tiny\",\"prompt\":[\"a\",\"b\"]}", 400, "BadRequestError"),
+            ("{\"model\":\"tiny\",\"prompt\":[\"a\",2]}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\",\"prompt\":[1,-2]}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\",\"prompt\":\"hi\",\"max_tokens\":0}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\",\"prompt\":\"hi\",\"max_tokens\":1e99}", 400, "BadRequestError"),
             ("{\"model\":\"tiny\",\"prompt\":\"hi\",\"max_tokens\":1024}", 400, "BadRequestError"),
-            ("{\"model\":\"tiny\",\"prompt\":\"hi\",\"n\":2}", 400, "BadRequestError"),
+            ("{\"model\":\"tiny\",\"prompt\":\"hi\",\"n\":0}", 400, "BadRequestError"),
             ("{\"model\":\"none\",\"prompt\":\"hi\"}", 404, "NotFoundError"),
             ("{\"model\":\"\\ud800\",\"prompt\":\"\\udc00\\q\"}", 400, "BadRequestError"),
             (String(repeating: "[", count: 100_000), 400, "BadRequestError"),

@@ -169,6 +169,32 @@ struct RendezvousTests {
         #expect(try await fleet.gauge("pinned") == 0)
     }
 
+    @Test("An offloading decode whose prefill does not come computes by itself", arguments: [true, false])
+    func offloadingMisses(isStopped: Bool) async throws {
+        let fleet = try Fleet(["--count", "2", "--kv-connector", "offloading", "--waiting-timeout", "20ms"])
+        if isStopped { try await fleet.control("POST", "/sim/stop?server=0") }
+        let decode = parameters(
+            "{\"remote_prefiller\":{\"kv_request_id\":\"r1\",\"remote_host\":\"127.0.0.1\",\"remote_port\":\(fleet.ports[0])}}"
+        )
+        #expect(try await fleet.post("/v1/completions", decode, server: 1).status == 200)
+        #expect(try await fleet.counter("local_fallback", server: 1) == 1)
+        #expect(try await fleet.audit(1).integer("legs.0.external_tokens") == 0)
+        if !isStopped { try await fleet.wait(gauge: "meetings", atMost: 0) }
+    }
+
+    @Test("A batch meets in its first room")
+    func meetsWithLists() async throws {
+        let fleet = try Self.sglang()
+        let body = completion(
+            "\"bootstrap_host\":[\"127.0.0.1\",\"127.0.0.1\"],\"bootstrap_port\":[\(fleet.ports[0]),\(fleet.ports[0])],"
+                + "\"bootstrap_room\":[1,2]",
+            prompt: "[\"a\",\"b\"]"
+        )
+        let prefill = Task { try await fleet.post("/v1/completions", body) }
+        #expect(try await fleet.post("/v1/completions", body, server: 1).integer("choices.1.index") == 1)
+        #expect(try await prefill.value.status == 200)
+    }
+
     @Test("Servers can have an address each and the same ports, as pods have")
     func hasAddresses() async throws {
         let fleet = try Fleet([

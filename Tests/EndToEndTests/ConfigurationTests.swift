@@ -196,4 +196,58 @@ struct ConfiguredTests {
             #expect(try await deployment.send(Ask.completion()).response.status == 200)
         }
     }
+
+    @Test("An endpoint that names no engine is read as the default one, which may be one that the file describes")
+    func defaultEngine() async throws {
+        var plan = Deployment.Plan(servers: 1)
+        plan.apus = [
+            """
+            --config-text=apiVersion: llm-d.ai/v1alpha1
+            kind: EndpointPickerConfig
+            plugins:
+            - type: queue-scorer
+            - type: metrics-data-source
+            - type: core-metrics-extractor
+              parameters:
+                defaultEngine: crossed
+                engineConfigs:
+                - {name: crossed, queuedRequestsSpec: "vllm:num_requests_running", runningRequestsSpec: "vllm:num_requests_waiting"}
+            dataLayer:
+              sources: [{pluginRef: metrics-data-source, extractors: [{pluginRef: core-metrics-extractor}]}]
+            """
+        ]
+        try await withDeployment(plan) { deployment in
+            try await deployment.servers[0].configure(
+                #"{"fake-metrics": {"waiting-requests": 3, "running-requests": 8}}"#
+            )
+            let port = deployment.servers[0].port
+            try await deployment.apus.wait(for: "waitingQueueSize", of: port, toBe: 8)
+            try await deployment.apus.wait(for: "runningRequests", of: port, toBe: 3)
+            let page = try await JSON(text: deployment.apus.page("/debug/config").text)
+            #expect(page["metricsExtractor"]["defaultEngine"].string == "crossed")
+        }
+    }
+
+    @Test("A page on which nothing can be read is counted as such, and /debug/config shows what plugins go by")
+    func unreadablePage() async throws {
+        var plan = Deployment.Plan(servers: 1)
+        plan.apus = [
+            """
+            --config-text=apiVersion: llm-d.ai/v1alpha1
+            kind: EndpointPickerConfig
+            plugins:
+            - {type: token-load-scorer, parameters: {queueThresholdTokens: 1000}}
+            - {type: metrics-data-source, parameters: {path: /health}}
+            """
+        ]
+        try await withDeployment(plan) { deployment in
+            let name = "llm_d_epp_datalayer_extract_errors_total"
+            let labels = #"{extractor_type="core-metrics-extractor",source_type="metrics-data-source"}"#
+            try await eventually("the page is counted") { try await deployment.apus.metrics()[name + labels] ?? 0 > 0 }
+            #expect(try await deployment.apus.metric("process_open_fds") ?? 0 > 3)
+            let profile = try await JSON(text: deployment.apus.page("/debug/config").text)["schedulingProfiles"][0]
+            #expect(profile["scorers"][0]["parameters"]["queueThresholdTokens"].int == 1_000)
+            #expect(profile["picker"]["parameters"]["maxNumOfEndpoints"].int == 1)
+        }
+    }
 }

@@ -116,6 +116,17 @@ import Testing
         }
     }
 
+    @Test("A stream that ends before its first frame is counted, and nothing else is told of it")
+    func emptyStream() async throws {
+        try await withPicker([Pod(0, 0, 0)]) { picker in
+            _ = await picker.status([])
+            let page = picker.metrics
+            #expect(page.contains("apus_empty_streams_total 1\n"))
+            #expect(!page.contains("inference_objective_request_error_total"))
+            #expect(page.contains("apus_streams_active 0\n"))
+        }
+    }
+
     @Test("A client that leaves at any point leaves nothing reserved")
     func clientLeaves() async throws {
         try await withPicker(pods) { picker in

@@ -217,6 +217,41 @@ struct DisaggregationTests {
     }
 
     @Test(
+        "They are refused where engines look for them beside it, too, and only there",
+        arguments: [
+            (
+                #""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#,
+                "sampling_params.extra_args.kv_transfer_params"
+            ),
+            (
+                #""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#,
+                "sampling_params.extra_args.ec_transfer_params"
+            ),
+            (#""vllm_xargs":{"kv_transfer_params":"x"}"#, "vllm_xargs.kv_transfer_params"),
+            (#""sampling_params":{"kv_transfer_params":{}}"#, nil), (#""sampling_params":{"extra_args":{"a":1}}"#, nil),
+            (#""sampling_params":[{"extra_args":1}]"#, nil), (#""vllm_xargs":"kv_transfer_params""#, nil),
+            (#""user":{"kv_transfer_params":1}"#, nil),
+        ]
+    )
+    func nestedMembers(member: String, refused: String?) async throws {
+        let body = #"{"model":"m","token_ids":[1,2,3],"prompt":"hi",\#(member)}"#
+        for path in ["/v1/completions", "/inference/v1/generate"] {
+            try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+                let asked: [EnvoyFrame] = [
+                    .requestHeaders([(":path", path), ("x-request-id", "id")]), .requestBody(body, endOfStream: true),
+                ]
+                let replies = try await picker.exchange(asked, replies: refused == nil ? 2 : 1)
+                guard let refused else {
+                    #expect(replies.first?.status != 400)
+                    return
+                }
+                let text = #"inference error: BadRequest - member "\#(refused)" may not be sent by clients"#
+                #expect(replies == [immediate(400, text)])
+            }
+        }
+    }
+
+    @Test(
         "Members that endpoints tell each other by are refused from clients",
         arguments: [
             "kv_transfer_params", "ec_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room",
@@ -316,6 +351,74 @@ struct DisaggregationTests {
             let replies = try await picker.exchange(frames(prompt("hi")), replies: 2)
             #expect(header(destination, of: replies.first) == "192.168.1.2:9000")
             #expect(header("x-data-parallel-host-port", of: replies.first) == "192.168.1.2:8000")
+            // The gateway tells the destination as it got it: that is no retry.
+            let stream = try await picker.begin(frames(prompt("hi again")))
+            _ = try await stream.replies(2)
+            #expect(picker.inFlight == [0, 1])
+            let served = EnvoyFrame.responseHeaders([(":status", "200")])
+                .with(metadata: "envoy.lb", "x-gateway-destination-endpoint-served", ["192.168.1.2:9000"])
+            await stream.send(served.bytes)
+            _ = try await stream.replies(1)
+            #expect(picker.inFlight == [0, 1])
+            #expect(picker.pool.snapshot.scrapes.allSatisfy { $0.reachable })
+            await stream.end()
         }
+    }
+
+    @Test(
+        "A conditional decode is 412 without the prompt's cache, whatever the profile handler",
+        arguments: [true, false]
+    )
+    func conditionalDecode(hasDecider: Bool) async throws {
+        let configuration = """
+            plugins:
+            - {type: approx-prefix-cache-producer, parameters: {autoTune: false, blockSizeTokens: 64}}
+            - type: prefix-cache-scorer
+            - type: max-score-picker
+            \(hasDecider ? "- {type: prefix-based-pd-decider, parameters: {nonCachedTokens: 100}}" : "")
+            """
+        let headers = [("prefer", "if-available")]
+        try await withPicker([Pod(0, 0, 0.1)], scheduler: scheduler(configuration)) { picker in
+            let long = String(repeating: "words of a prompt ", count: 100)
+            let cold = try await picker.exchange(frames(prompt(long), headers), replies: 1)
+            #expect(cold.first?.status == 412)
+            _ = try await picker.exchange(frames(prompt(long)), replies: 2)
+            let warm = try await picker.exchange(frames(prompt(long), headers), replies: 2)
+            #expect(header(destination, of: warm.first) == "192.168.1.1:8000")
+        }
+    }
+
+    @Test("Data parallel: what the gateway says was served is the pick when it is where the pick was sent")
+    func dataParallelServed() async throws {
+        let configuration = """
+            plugins:
+            - {type: queue-scorer}
+            - {type: max-score-picker, parameters: {maxNumOfEndpoints: 2}}
+            - {type: data-parallel-profile-handler, parameters: {primaryPort: 8000}}
+            schedulingProfiles:
+            - {name: default, plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]}
+            """
+        // Two ranks of one server, the second of them idle, and another server.
+        let pods = [Pod(0, 5, 0.1), Pod(0, 0, 0.1).rank(1), Pod(1, 1, 0.1)]
+        func inFlight(served: String) async throws -> [Int] {
+            try await withPicker(pods, scheduler: scheduler(configuration)) { picker in
+                let stream = try await picker.begin(frames(prompt("hi")))
+                let decision = try await stream.replies(2)
+                #expect(header(destination, of: decision.first) == "192.168.1.1:8000,192.168.1.2:8000")
+                #expect(header("x-data-parallel-host-port", of: decision.first) == "192.168.1.1:8001")
+                #expect(picker.inFlight == [0, 1, 0])
+                await stream.send(
+                    EnvoyFrame.responseHeaders([(":status", "200")])
+                        .with(metadata: "envoy.lb", "x-gateway-destination-endpoint-served", [served]).bytes
+                )
+                _ = try await stream.replies(1)
+                let found = picker.inFlight
+                #expect(picker.pool.snapshot.scrapes.map(\.reachable) == [true, served.hasPrefix("192.168.1.1"), true])
+                stream.cancel()
+                return found
+            }
+        }
+        #expect(try await inFlight(served: "192.168.1.1:8000") == [0, 1, 0])
+        #expect(try await inFlight(served: "192.168.1.2:8000") == [0, 0, 1])
     }
 }

@@ -231,4 +231,15 @@ struct OrchestrationSetupTests {
         #expect(settings != nil)
         #expect(said == messages)
     }
+
+    @Test("Bodies that pass unread cannot be split")
+    func passthrough() {
+        let parsers = "\nrequestHandler: {parsers: [{pluginRef: passthrough-parser}]}"
+        let rest = disaggregated.replacing("plugins:", with: "plugins:\n- type: passthrough-parser", maxReplacements: 1)
+        let warning = "with a passthrough-parser no request is split: Apus edits only bodies that it reads"
+        let (settings, said) = setup("orchestration: {mode: handoff}" + rest + parsers)
+        #expect(settings != nil)
+        #expect(said.contains { $0.hasSuffix(warning) }, "\(said)")
+        #expect(!setup("orchestration: {}" + rest + parsers).said.contains { $0.hasSuffix(warning) })
+    }
 }

@@ -55,6 +55,7 @@ let package = Package(
         library("FuzzSupport", [], path: "Targets/FuzzSupport"),
         .target(name: "CReference", path: "Targets/CReference", linkerSettings: [.linkedLibrary("simdjson")]),
         fuzz("fuzz-json", ["Bytes", "Inference", "CReference"]),
+        fuzz("fuzz-grpc", ["Bytes", "Inference"]),
         fuzz("fuzz-frames", ["Bytes", "ExtProc"]),
         fuzz("fuzz-prometheus", ["Bytes", "Pool", "Scraping"]),
         fuzz("fuzz-yaml", ["Configuration"]),

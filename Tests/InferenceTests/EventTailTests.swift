@@ -39,6 +39,27 @@ import Testing
         #expect(usage([start + end]) == TokenUsage(promptTokens: 25, completionTokens: 15))
     }
 
+    @Test(
+        "An event that is longer than what is sure to be kept is kept whole",
+        arguments: [1_000, 5_000, 60_000, 900_000]
+    )
+    func longEvent(byteCount: Int) {
+        let text = String(repeating: "answer ", count: byteCount / 7)
+        let event =
+            "event: response.completed\r\ndata: {\"type\":\"response.completed\",\"response\":{\"object\":\"response\",\"usage\":"
+            + "{\"input_tokens\":7,\"output_tokens\":400,\"input_tokens_details\":{\"cached_tokens\":4}},"
+            + "\"text\":\"\(text)\"}}\r\n\r\n"
+        for size in [100, 4096, 62_000, 2_000_000] {
+            var pieces = Self.filler
+            var rest = Substring(event)
+            while !rest.isEmpty {
+                pieces.append(String(rest.prefix(size)))
+                rest = rest.dropFirst(size)
+            }
+            #expect(usage(pieces + ["data: [DONE]\n\n"]) == Self.expected, "\(byteCount) in pieces of \(size)")
+        }
+    }
+
     @Test("A stream without usage, or without anything, has none")
     func none() {
         #expect(usage(Self.filler) == nil)

@@ -259,7 +259,12 @@ struct PrefillFailureTests {
     )
     func nobody(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
         for prefills in [0, 2] {
-            let bench = OrchestrationBench(connector, prefills: prefills) { $0.onExhausted = policy }
+            let bench = OrchestrationBench(
+                connector,
+                prefills: prefills,
+                { $0.onExhausted = policy },
+                script: allGood
+            )
             for number in 1..<(prefills + 1) { try bench.open("10.0.0.\(number)") }
             let run = try bench.run()
             switch policy {
@@ -270,35 +275,61 @@ struct PrefillFailureTests {
         }
     }
 
-    @Test(
-        "An endpoint with an open breaker is passed over; when its time is over one request tries it",
-        arguments: ConnectorName.allCases
-    )
-    func halfOpen(_ connector: ConnectorName) async throws {
-        let gate = Gate()
-        let bench = OrchestrationBench(connector, prefills: 2) { sent in
-            guard sent.leg.stage == .prefill, sent.leg.endpoint.address == "10.0.0.1", !sent.isSide else { return nil }
-            return connector.isConcurrent ? nil : .after(gate, .answer(200, Reply.prefilled(connector)))
-        }
+    @Test("An endpoint with an open breaker is passed over; when its time is over one request tries it")
+    func halfOpen() async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 2, script: allGood)
         try bench.open("10.0.0.1")
-        let before = try await bench.run().prepare()
-        #expect(before.prefill?.address == "10.0.0.2")
-        bench.orchestrator.conclude(before, isDecoded: false)
+        #expect(try await bench.run().prepare().prefill?.address == "10.0.0.2")
 
         bench.clock.advance(by: .seconds(5))
+        let endpoint = try bench.endpoint("10.0.0.1")
+        do {
+            // Another request tries it.
+            let pass = endpoint.breaker.enter(at: bench.clock.now)
+            #expect(try await bench.run().prepare().prefill?.address == "10.0.0.2")
+            _ = consume pass
+        }
         #expect(try bench.state("10.0.0.1") == .halfOpen)
-        // The second endpoint has a load, so that everybody would rather go to the first.
-        let load = bench.pool.reserve(try bench.endpoint("10.0.0.2"), tokens: 1)
-        async let first = try bench.run().prepare()
-        await bench.transport.silent(connector.isConcurrent ? 2 : 1)
-        let second = try await bench.run().prepare()
-        #expect(second.prefill?.address == "10.0.0.2")
-        gate.open()
-        let tried = try await first
-        #expect(tried.prefill?.address == "10.0.0.1")
-        #expect(try bench.state("10.0.0.1") == (connector.isConcurrent ? .halfOpen : .closed))
-        load.release()
-        bench.orchestrator.conclude(tried, isDecoded: false)
-        bench.orchestrator.conclude(second, isDecoded: false)
+        #expect(try await bench.run().prepare().prefill?.address == "10.0.0.1")
+        #expect(try bench.state("10.0.0.1") == .closed)
+    }
+
+    @Test(
+        "Who loses the race for the one try goes elsewhere, and a try that ends without a word is free again",
+        arguments: [ConnectorName.nixlv2, .sglang]
+    )
+    func raceForTheTry(_ connector: ConnectorName) async throws {
+        let bench = OrchestrationBench(connector, prefills: 2) { sent in
+            sent.leg.stage == .prefill ? .silence : nil
+        }
+        try bench.open("10.0.0.1")
+        bench.clock.advance(by: .seconds(5))
+        let endpoint = try bench.endpoint("10.0.0.1")
+        let run = try bench.run()
+        let clock = bench.clock
+        let holder = Holder()
+        run.picker.didPick = { _ in
+            // Between the choice and the try another request comes.
+            if holder.pass == nil { holder.pass = endpoint.breaker.enter(at: clock.now) }
+        }
+        let client = bench.client
+        let transport = bench.transport
+        let leaving = Task {
+            guard !connector.isConcurrent else { return }
+            await transport.silent()
+            client.open()
+        }
+        #expect(await run.prepareError()?.word == (connector.isConcurrent ? nil : "client gone"))
+        await leaving.value
+        #expect(bench.transport.sent(.prefill).map(\.leg.endpoint.address) == ["10.0.0.2"])
+        #expect(!endpoint.breaker.allows(at: clock.now))
+        holder.pass = nil
+        #expect(endpoint.breaker.allows(at: clock.now))
+        run.end()
+        #expect(await bench.isIdle())
+    }
+
+    private final class Holder {
+        var pass: BreakerPass?
     }
 }

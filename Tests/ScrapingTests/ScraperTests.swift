@@ -49,7 +49,7 @@ private final class Bench: Sendable {
             switch event {
             case .succeeded(let endpoint, _, let isTransition):
                 log.append(.succeeded(endpoint.identity.name, isTransition: isTransition))
-            case .failed(let endpoint, let message, let isTransition):
+            case .failed(let endpoint, let message, _, let isTransition):
                 log.append(.failed(endpoint.identity.name, message: message, isTransition: isTransition))
             }
         }

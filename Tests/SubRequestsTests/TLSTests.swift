@@ -141,7 +141,8 @@ struct TLSTests {
         let plain = try FakeHTTPServer { _ in .text("plain") }
         let trust = TLSTrust(caFile: pair.certificate)
         let talker = try RawServer { connection in try await connection.write("220 smtp.example ready\r\n") }
-        #expect(await failure("https://127.0.0.1:\(talker.port)/", trust)?.code == .handshake)
+        let error = await failure("https://127.0.0.1:\(talker.port)/", trust)
+        #expect(error?.code == .handshake, "\(String(describing: error))")
         let request = HTTPRequest(
             url: "https://\(plain.address)/",
             connectTimeout: .milliseconds(200),

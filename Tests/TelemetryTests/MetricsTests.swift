@@ -210,6 +210,31 @@ struct MetricsTests {
         #expect(RequestLabels.overflow.priorityText == "other")
     }
 
+    @Test("The process tells its CPU, memory, descriptors and start, under Prometheus' names")
+    func process() throws {
+        let registry = MetricsRegistry()
+        registry.exposeProcess()
+        let lines = text(registry).split(separator: "\n")
+        for (name, least) in [
+            ("process_cpu_seconds_total", 0.0), ("process_resident_memory_bytes", 1e6), ("process_max_fds", 3),
+            ("process_virtual_memory_bytes", 1e6), ("process_open_fds", 1), ("process_start_time_seconds", 1.5e9),
+        ] {
+            let line = try #require(lines.first { $0.hasPrefix(name + " ") }, "\(name)")
+            #expect(try #require(Double(line.dropFirst(name.utf8.count + 1))) >= least)
+        }
+        #expect(lines.contains("# TYPE process_cpu_seconds_total counter"))
+    }
+
+    @Test("The fields of /proc are found behind whatever name the program has")
+    func processName() throws {
+        let rest = (3...52).map { "\($0)" }.joined(separator: " ")
+        let reading = try #require(ProcessReading(stat: "1 (a) b (c)) \(rest)\n", bootedAt: 1_000))
+        #expect(reading.virtualBytes == 23)
+        #expect((reading.cpuSeconds * 100).rounded() == 29)
+        #expect(ProcessReading(stat: "1 (a) 3 4", bootedAt: 0) == nil)
+        #expect(ProcessReading(stat: "", bootedAt: 0) == nil)
+    }
+
     @Test("Counts are exact under threads")
     func concurrency() async {
         let registry = MetricsRegistry()

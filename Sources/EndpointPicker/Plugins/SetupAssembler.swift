@@ -1,4 +1,5 @@
 internal import Configuration
+internal import Orchestration
 internal import Scheduling
 
 /// Makes the plugins of a configuration and wires them, with the reference's defaults for what is not said. What does not fit is reported.
@@ -51,6 +52,12 @@ struct SetupAssembler {
                 "with a passthrough-parser bodies are not checked: clients may send members such as kv_transfer_params",
                 at: position
             )
+            if setup.orchestration.mode != .headers {
+                diagnostics.warning(
+                    "with a passthrough-parser no request is split: Apus edits only bodies that it reads",
+                    at: position
+                )
+            }
         }
         reportUnused()
         return setup

@@ -14,6 +14,10 @@ struct DisaggregationLabels: MetricLabels {
         DisaggregationLabels(model: otherLabelValue, decision: otherLabelValue, plugin: .overflow)
     }
 
+    func coarsened(step: Int) -> DisaggregationLabels? {
+        step == 1 ? DisaggregationLabels(model: otherLabelValue, decision: decision, plugin: plugin) : nil
+    }
+
     static var own: [Exposure<DisaggregationLabels>.Label] {
         [.init("model_name") { $0.model }, .init("decision_type") { $0.decision }]
     }
@@ -34,5 +38,11 @@ extension Telemetry {
             case (true, true): "encode-prefill-decode"
             }
         metrics.disaggregations.child(DisaggregationLabels(model: model, decision: decision, plugin: plugin)).add()
+        let ofPrefill = DisaggregationLabels(
+            model: model,
+            decision: prefill ? "prefill-decode" : "decode-only",
+            plugin: plugin
+        )
+        metrics.prefillDecisions.child(ofPrefill).add()
     }
 }

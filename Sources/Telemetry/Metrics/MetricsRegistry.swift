@@ -67,7 +67,21 @@ package final class MetricsRegistry: Sendable {
 
     /// A gauge that is computed at each rendering: `compute` runs on the thread that renders.
     package func computedGauge(_ name: String, help: String, _ compute: @escaping @Sendable () -> [Sample]) {
-        add(name, help: help, type: "gauge") { bytes in
+        computed(name, help: help, type: "gauge", compute)
+    }
+
+    /// A counter whose value somebody else keeps.
+    package func computedCounter(_ name: String, help: String, _ compute: @escaping @Sendable () -> [Sample]) {
+        computed(name, help: help, type: "counter", compute)
+    }
+
+    private func computed(
+        _ name: String,
+        help: String,
+        type: String,
+        _ compute: @escaping @Sendable () -> [Sample]
+    ) {
+        add(name, help: help, type: type) { bytes in
             for sample in compute() {
                 var labels: [UInt8] = []
                 for (offset, label) in sample.labels.sorted(by: { $0.name < $1.name }).enumerated() {

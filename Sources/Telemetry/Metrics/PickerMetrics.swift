@@ -12,14 +12,17 @@ package final class PickerMetrics: Sendable {
     let requestProcessing: Histogram
     let responseProcessing: Histogram
     let pollErrors: MetricFamily<OneLabel, Counter>
+    let extractErrors: MetricFamily<ExtractionLabels, Counter>
     /// Share of a prompt's blocks that the picked endpoint holds, 0...1.
     package let prefixHitRatio: MetricFamily<PluginLabels, Histogram>
     /// Bytes of a prompt that the picked endpoint holds.
     package let prefixHitBytes: MetricFamily<PluginLabels, Histogram>
     let disaggregations: MetricFamily<DisaggregationLabels, Counter>
+    let prefillDecisions: MetricFamily<DisaggregationLabels, Counter>
     let modelRewrites: MetricFamily<ModelRewriteLabels, Counter>
 
     let streams: Gauge
+    let emptyStreams: Counter
     let scrapes: MetricFamily<OneLabel, Counter>
     let configurationReloads: MetricFamily<OneLabel, Counter>
     let scrapeTime: Histogram
@@ -111,6 +114,13 @@ package final class PickerMetrics: Sendable {
                 labels: OneLabel.named("source_type")
             )
         )
+        extractErrors = registry.counter(
+            Exposure(
+                "llm_d_epp_datalayer_extract_errors_total",
+                help: "Pages of endpoints from which nothing could be read.",
+                labels: ExtractionLabels.all
+            )
+        )
         prefixHitRatio = registry.histogram(
             buckets: Buckets.hitRatio,
             Exposure("inference_extension_prefix_indexer_hit_ratio", help: "Share of a prompt found in the index."),
@@ -142,6 +152,18 @@ package final class PickerMetrics: Sendable {
             )
         )
 
+        prefillDecisions = registry.counter(
+            Exposure(
+                "llm_d_epp_pd_decision_total",
+                help: "Decisions, by whether the prompt got an endpoint of its own.",
+                labels: DisaggregationLabels.all
+            ),
+            Exposure(
+                "llm_d_inference_scheduler_pd_decision_total",
+                help: "Decisions, by whether the prompt got an endpoint of its own.",
+                labels: DisaggregationLabels.own
+            )
+        )
         modelRewrites = registry.counter(
             Exposure(
                 "inference_extension_model_rewrite_decisions_total",
@@ -156,6 +178,10 @@ package final class PickerMetrics: Sendable {
         )
 
         streams = registry.gauge(Exposure<NoLabels>("apus_streams_active", help: "Requests that Apus has open.")).only
+        emptyStreams =
+            registry.counter(
+                Exposure<NoLabels>("apus_empty_streams_total", help: "Streams that ended before their first frame.")
+            ).only
         scrapes = registry.counter(
             Exposure("apus_scrape_total", help: "Scrapes of endpoints, by outcome.", labels: OneLabel.named("outcome"))
         )
