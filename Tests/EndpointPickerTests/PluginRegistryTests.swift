@@ -54,7 +54,7 @@ struct PluginRegistryTests {
         )
         #expect(said.isEmpty)
         let setup = try #require(found)
-        #expect(setup.discovery == FileDiscoverySettings(path: "/etc/epp/endpoints.yaml", watchFile: true))
+        #expect(setup.discovery == .file(FileDiscoverySettings(path: "/etc/epp/endpoints.yaml", watchFile: true)))
         #expect(
             weights(setup.scheduler.profiles.first)
                 == ["queue-scorer": 2, "kv-cache-utilization-scorer": 2, "prefix-cache-scorer": 3]
