@@ -173,7 +173,7 @@ struct KubernetesTests {
             #expect(response.status == 200)
             let arrival = try await deployment.arrival(id)
             #expect(
-                arrival.request["body"].string?.contains(#""demo""#) ?? arrival.request.description.contains("demo")
+                arrival.request["body"].string?.contains(#""demo""#) ?? "\(arrival.request)".contains("demo")
             )
             let series =
                 #"inference_objective_request_total{model_name="model-to-be-rewritten",priority="2",target_model_name="demo"}"#
