@@ -37,19 +37,13 @@ package final class FakeDNS: Sendable {
     package init(isCut: Bool = false, _ answer: @escaping @Sendable (Question) -> Answer) throws {
         self.isCut = isCut
         self.answer = Lock(answer)
-        let listener = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        let datagrams = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        (self.listener, self.datagrams) = (listener, datagrams)
         // A port that is free for TCP may be taken for UDP.
-        var port = 0
-        for _ in 0..<50 {
-            guard let free = Self.bind(datagrams, 0) else { break }
-            if Self.bind(listener, free) != nil {
-                port = free
-                break
-            }
+        var found: (datagrams: Int32, listener: Int32, port: Int)?
+        for _ in 0..<50 where found == nil { found = Self.sockets() }
+        guard let (datagrams, listener, port) = found, listen(listener, 16) == 0 else {
+            throw TestFailure("no port for a DNS server")
         }
-        guard port != 0, listen(listener, 16) == 0 else { throw TestFailure("no port for a DNS server") }
+        (self.listener, self.datagrams) = (listener, datagrams)
         self.port = port
         Self.spawn { [weak self] in
             var buffer = [UInt8](repeating: 0, count: 4096)
@@ -147,6 +141,16 @@ package final class FakeDNS: Sendable {
     }
 
     private static func big(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 255)] }
+
+    /// One for datagrams and one for connections, on the same port.
+    private static func sockets() -> (datagrams: Int32, listener: Int32, port: Int)? {
+        let datagrams = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let listener = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        if let port = bind(listener, 0), bind(datagrams, port) != nil { return (datagrams, listener, port) }
+        close(datagrams)
+        close(listener)
+        return nil
+    }
 
     private static func bind(_ socket: Int32, _ port: Int) -> Int? {
         var address = sockaddr_in()

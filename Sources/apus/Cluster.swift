@@ -36,6 +36,7 @@ final class Cluster: Sendable {
         prefixIndex: PrefixIndex,
         reload: ConfigurationReload,
         readiness: Readiness,
+        telemetry: Telemetry,
         log: Logger
     ) throws(StartError) {
         self.log = log
@@ -58,6 +59,10 @@ final class Cluster: Sendable {
                 )
             case .objectives(let objectives): reload.use(objectives)
             case .modelRewrites(let rewrites): reload.use(rewrites)
+            case .failing(let kind, let error)
+            where error.code == .forbidden && !kind.hasPrefix("pods") && !kind.hasPrefix("inferencepools"):
+                // Without permission nobody is told whether a kind is installed.
+                log.info("no permission for \(kind), or not installed", ["error": error.message])
             case .failing(let kind, let error):
                 log.error("Kubernetes does not tell of \(kind); what is known stays", ["error": error.message])
             case .recovered(let kind):
@@ -68,6 +73,25 @@ final class Cluster: Sendable {
         }
         election = options.leaderElection ? Self.election(options, api, readiness, log) : nil
         if election != nil { readiness.set(.standby) }
+        expose(telemetry.metrics.registry)
+    }
+
+    private func expose(_ registry: MetricsRegistry) {
+        let families: [(String, String, @Sendable (ReflectorCounts) -> Int)] = [
+            ("lists", "Lists of objects that were begun.", { $0.lists }),
+            ("watches", "Watches of objects that were begun.", { $0.watches }),
+            ("events", "Changes of objects that were told.", { $0.events }),
+            ("stale_events", "Changes that were known already or came after newer ones.", { $0.stale }),
+            ("expirations", "Times that the server had forgotten where to go on.", { $0.expirations }),
+            ("malformed", "Objects and changes that could not be read.", { $0.malformed }),
+            ("failures", "Requests for objects that failed.", { $0.failures }),
+        ]
+        for (name, help, value) in families {
+            registry.computedCounter("apus_kubernetes_\(name)_total", help: help) { [weak discovery] in
+                (discovery?.counts ?? [:]).sorted { $0.key < $1.key }
+                    .map { .init(labels: [("kind", $0.key)], value: Double(value($0.value))) }
+            }
+        }
     }
 
     func start() {

@@ -114,6 +114,7 @@ final class Service: Sendable {
                 prefixIndex: prefixIndex,
                 reload: reload,
                 readiness: readiness,
+                telemetry: telemetry,
                 log: log
             )
         } else {

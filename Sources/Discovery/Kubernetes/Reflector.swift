@@ -144,7 +144,8 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
     }
 
     private func failed(_ error: KubernetesError, _ loop: inout ReflectorLoop) -> Duration {
-        if error.code == .cancelled { return .zero }
+        // Unless it is we who end, it is the client that has.
+        if error.code == .cancelled { return Task.isCancelled ? .zero : settings.longestDelay }
         if loop.mustList { loop.version = nil }
         loop.mustList = false
         if error.code == .gone {
@@ -170,7 +171,8 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
             loop.isFailing = true
             onEvent(.failing(error))
         }
-        return max(loop.nextDelay(settings), error.retryAfter ?? .zero)
+        let isRefused = error.code == .forbidden && settings.mayBeAbsent
+        return max(loop.nextDelay(settings), error.retryAfter ?? .zero, isRefused ? settings.absenceDelay : .zero)
     }
 
     // MARK: Objects

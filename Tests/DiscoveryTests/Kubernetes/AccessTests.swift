@@ -126,7 +126,7 @@ struct KubernetesAccessTests {
     @Test("Certificates that stand in the kubeconfig itself prove who we are, over TLS")
     func clientCertificate() async throws {
         let host = try KeyPair.selfSigned(names: ["localhost"], addresses: ["127.0.0.1"])
-        let user = try KeyPair.selfSigned(names: ["me"], side: .client)
+        let user = try KeyPair.selfSigned(names: ["me"], addresses: [], side: .client)
         let tls = try ServerTLS(
             certificateFile: try folder.write(host.certificateChain, to: "tls.crt"),
             keyFile: try folder.write(host.privateKey, to: "tls.key"),
@@ -141,11 +141,11 @@ struct KubernetesAccessTests {
         let http = HTTPClient()
         defer { http.shutdown() }
         let known = KubernetesClient(try access(["KUBECONFIG": path]), client: http)
-        let body = try await known.call("/version")
+        let body = try await known.call("GET", "/version")
         #expect(String(decoding: body, as: UTF8.self).contains("v1.34.0"))
 
         let stranger = KubernetesClient(KubernetesAccess(server: "https://\(server.address)"), client: http)
-        await #expect(throws: KubernetesError.self) { try await stranger.call("/version") }
+        await #expect(throws: KubernetesError.self) { _ = try await stranger.call("GET", "/version") }
     }
 }
 
