@@ -143,6 +143,25 @@ struct SubRequesterTests {
         #expect(response.body.bytes.copied() == body)
     }
 
+    @Test("A plain port is asked without TLS, though endpoints have it")
+    func isPlain() async throws {
+        let server = try FakeHTTPServer { _ in .response(status: 200, headers: [], body: bytes("plain")) }
+        var settings = SubRequesterSettings()
+        settings.trust = .system
+        let requester = SubRequester(client: client, settings: settings)
+        var plain = request(server.port)
+        guard case .failed(let failure) = await requester.send(plain) else {
+            Issue.record("a server without TLS was spoken to over https")
+            return
+        }
+        #expect(failure.label == "connect_failed")
+        plain.isPlain = true
+        guard case .ok = await requester.send(plain) else {
+            Issue.record("the plain port was not asked")
+            return
+        }
+    }
+
     @Test("A client's fault comes back whole, the server's cut")
     func statuses() async throws {
         let long = [UInt8](repeating: 65, count: 20_000)
