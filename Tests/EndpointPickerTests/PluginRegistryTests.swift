@@ -132,7 +132,7 @@ struct PluginRegistryTests {
     @Test("Every available type loads without parameters, but for those that need some")
     func everyType() {
         let demanding: Set = [
-            "file-discovery", "by-label", "utilization-filter", "endpoint-attribute-filter",
+            "file-discovery", "dns-discovery", "by-label", "utilization-filter", "endpoint-attribute-filter",
             "endpoint-attribute-scorer",
             "header-label-affinity-scorer", "session-id-producer", "disagg-profile-handler", "pd-profile-handler",
         ]
