@@ -97,8 +97,11 @@ package struct Candidates: Sendable {
             waiting: Float(snapshot.metrics[index].waitingQueueSize + load.unseenRequests),
             running: Float(snapshot.metrics[index].runningRequests + load.unseenRequests),
             queued: Float(
-                snapshot.metrics[index].waitingQueueSize
-                    + max(0, load.unseenRequests - snapshot.metrics[index].freePlaces.count)
+                snapshot.metrics[index].freePlaces.queued(
+                    waiting: snapshot.metrics[index].waitingQueueSize,
+                    sent: load.unseenRequests,
+                    ended: load.endedRequests
+                )
             ),
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,

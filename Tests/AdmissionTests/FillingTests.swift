@@ -136,10 +136,10 @@ struct FillingTests {
 
     @Test(
         "Full engines stay busy, and what they cannot run waits in Apus, not with them",
-        arguments: [(8, 20), (32, 200), (64, 1_000), (4, 3_000)]
+        arguments: [(8, 20), (32, 200), (64, 1_000), (100, 3_000)]
     )
     func fullEngines(slots: Int, answerTime: Int) {
-        let simulation = Simulation(endpoints: 2, slots: slots, answerTime: answerTime, clients: 2 * slots * 4 + 200)
+        let simulation = Simulation(endpoints: 2, slots: slots, answerTime: answerTime, clients: 2 * slots * 3 + 40)
         simulation.run(milliseconds: 10 * answerTime + 2_000)
         simulation.longestQueue = 0
         let before = simulation.answered

@@ -90,6 +90,10 @@ struct SaturationTests {
         page(waiting: 0, running: 0)
         page(waiting: 0, running: 0)
         #expect(free() == 256, "an idle engine may run anything")
+        page(waiting: 9, running: 248)
+        #expect(value(detector, at: now) > 1.7)
+        held.removeLast(7)
+        #expect(abs(value(detector, at: now) - 0.4) < 1e-6, "of those that waited 7 run where others have ended")
         withExtendedLifetime(held) {}
     }
 

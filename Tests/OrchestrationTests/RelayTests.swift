@@ -6,48 +6,6 @@ import Testing
 
 @Suite("Decodes that Apus runs itself")
 struct RelayTests {
-    struct Fault: CustomTestStringConvertible, Sendable {
-        let testDescription: String
-        let reply: Reply
-        let outcome: String
-        /// Whether the decode may have seen what the prefill left.
-        var arrived = true
-        var countsForBreaker = false
-
-        static let all =
-            [
-                Fault(
-                    testDescription: "refused",
-                    reply: .refused,
-                    outcome: "connect_failed",
-                    arrived: false,
-                    countsForBreaker: true
-                ),
-                Fault(
-                    testDescription: "reset",
-                    reply: .failure(.reset, breaker: true),
-                    outcome: "reset",
-                    countsForBreaker: true
-                ),
-                Fault(testDescription: "early end", reply: .failure(.reset), outcome: "reset"),
-                Fault(
-                    testDescription: "timeout",
-                    reply: .failure(.timeout, breaker: true),
-                    outcome: "timeout",
-                    countsForBreaker: true
-                ),
-                Fault(testDescription: "bad answer", reply: .failure(.badResponse), outcome: "bad_response"),
-                Fault(
-                    testDescription: "end after the head",
-                    reply: .pieces(200, [], end: LegFailure(.reset, "scripted")),
-                    outcome: "reset"
-                ),
-            ]
-            + [408, 429, 500, 502, 503, 504].map {
-                Fault(testDescription: "\($0)", reply: .answer($0, "{}"), outcome: "http_\($0)")
-            }
-    }
-
     private func engine(_ body: String) -> String? {
         body.firstMatch(of: /"(?:remote_engine_id":"|ctx_request_id":)(\w+)/).map { String($0.1) }
     }
@@ -55,9 +13,9 @@ struct RelayTests {
     @Test(
         "A decode that fails before its first byte is run elsewhere, after a new prefill where parameters may have been used",
         arguments: ConnectorName.allCases,
-        Fault.all
+        DecodeFault.all
     )
-    func again(_ connector: ConnectorName, _ fault: Fault) async throws {
+    func again(_ connector: ConnectorName, _ fault: DecodeFault) async throws {
         let bench = OrchestrationBench(connector) { sent in
             sent.leg.stage == .decode && sent.index == 0 && !sent.isSide ? fault.reply : nil
         }
@@ -92,8 +50,8 @@ struct RelayTests {
         if !connector.isConcurrent { #expect(await bench.isIdle()) }
     }
 
-    @Test("What speaks against a decode endpoint itself opens its breaker", arguments: Fault.all)
-    func breakers(_ fault: Fault) async throws {
+    @Test("What speaks against a decode endpoint itself opens its breaker", arguments: DecodeFault.all)
+    func breakers(_ fault: DecodeFault) async throws {
         let bench = OrchestrationBench(.nixlv2, decodes: 1) { sent in sent.leg.stage == .decode ? fault.reply : nil }
         for number in 1...3 {
             #expect(try bench.state("10.0.1.1") == .closed)
@@ -104,8 +62,11 @@ struct RelayTests {
         #expect(bench.transport.sent(.decode).count == (fault.countsForBreaker ? 3 : 4))
     }
 
-    @Test("No two decodes ever get the same parameters unless the first could not be reached", arguments: Fault.all)
-    func parametersOnce(_ fault: Fault) async throws {
+    @Test(
+        "No two decodes ever get the same parameters unless the first could not be reached",
+        arguments: DecodeFault.all
+    )
+    func parametersOnce(_ fault: DecodeFault) async throws {
         let bench = OrchestrationBench(.nixlv2, decodes: 5) {
             $0.maxAttempts = 5
         } script: { sent in
