@@ -117,6 +117,11 @@ struct PluginParameterTests {
             ("token-producer", "{estimate: {video: {frames: {mode: none}}}}", "must be one of sampled, strided"),
             ("inflight-load-producer", "{maxEstimatedOutputTokens: -1}", "must be at least 0"),
             ("destination-endpoint-served-verifier", "{a: b}", "unknown parameter \"a\""),
+            ("dns-discovery", "{port: 8000}", "missing parameter \"name\""),
+            ("dns-discovery", "{name: vllm}", "missing parameter \"port\""),
+            ("dns-discovery", "{name: vllm, port: 0}", "must be at least 1"),
+            ("dns-discovery", "{name: vllm, port: 8000, type: MX}", "must be one of A, SRV"),
+            ("dns-discovery", "{name: vllm, port: 8000, interval: 1ms}", "must be at least"),
         ]
     )
     func wrong(type: String, parameters: String, message: String) {
