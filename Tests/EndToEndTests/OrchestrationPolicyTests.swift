@@ -41,7 +41,7 @@ struct OrchestrationPolicyTests {
             for stream in [false, true] {
                 let (id, response) = try await deployment.send(Ask.completion(stream: stream), fault: "prefill-503")
                 let legs = try await deployment.legs(of: id)
-                guard connector != .sglang else { continue }
+
                 #expect(response.status == 200, "\(response.text) \(legs)")
                 #expect(response["x-apus-attempts"] == "3")
                 #expect(try response.usage["completion_tokens"].int == 5)
@@ -228,8 +228,8 @@ struct OrchestrationPolicyTests {
                 #expect(arrival.header("traceparent").count == 1)
                 #expect(arrival.header("traceparent").first?.hasPrefix("00-0af7651916cd43dd8448eb211c80319c-") == true)
                 #expect(arrival.header("x-multi").joined(separator: ",") == "a,b")
-                #expect(arrival.header("content-length").count == 1)
                 if leg.kind == "prefill" || mode == .relay {
+                    #expect(arrival.header("content-length").count == 1)
                     #expect(arrival.header("x-processor-attempt") == [String(leg.attempt)])
                     #expect(arrival.header("accept-encoding").isEmpty)
                 } else {
