@@ -150,7 +150,8 @@ package final class OrchestratedRequest {
             outcome: outcome,
             seconds: seconds
         )
-        if outcome != "ok" { failures.append(report) }
+        // What was called off did not fail.
+        if outcome != LegVerdict.okOutcome, outcome != LegFailure.Code.cancelled.rawValue { failures.append(report) }
         journal.ended(report)
     }
 }

@@ -46,7 +46,8 @@ package final class Orchestrator: Sendable {
 
     /// Does all that comes before a decode, and chooses who decodes.
     ///
-    /// May be called again when a decode failed before its answer began: what is still good is used again.
+    /// May be called again when a decode failed before its answer began: what is still good is used again. Every order is to be concluded
+    /// (`conclude`) when its decode has ended or has been given up.
     package func prepareDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> DecodeOrder {
         try examine(request)
         if request.wantsEncode, !request.isEncoded { try await encode(request) }
@@ -111,7 +112,7 @@ package final class Orchestrator: Sendable {
         if let first = request.first.removeValue(forKey: .decode), prefill == nil, !isOut(first.endpoint) {
             return first
         }
-        if let prefill {
+        if let prefill, !pairs.isEmpty {
             let pick = request.picker.pick(.decode, peer: prefill) {
                 isOut($0) || !self.pairs.allows(prefill, $0, at: now)
             }

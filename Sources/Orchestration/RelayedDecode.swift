@@ -3,7 +3,7 @@ internal import Inference
 internal import Pool
 internal import Scheduling
 
-/// A decode that Apus runs itself: its answer has begun, and nothing of it has been passed on.
+/// A decode that Apus runs itself: its answer has begun, and nothing of it has been passed on. Its order is to be concluded at its end.
 package struct RelayedDecode {
     package let order: DecodeOrder
     /// 1 for the first.

@@ -53,6 +53,8 @@ package struct SubRequestTransport: LegTransport {
         request.attempt = leg.attempt
         request.traceparent = traceParent
         request.maySendAgain = leg.mayResend
+        // The ports beside the engines' own (bootstrap) have no certificates.
+        request.isPlain = leg.port != nil
         request.extraHeaders = leg.headers.map { HTTPField($0.name, $0.value) }
         return request
     }
