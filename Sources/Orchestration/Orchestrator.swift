@@ -189,6 +189,9 @@ package final class DecodeOrder {
 
     package var endpoint: Endpoint? { decode?.endpoint }
 
+    /// Whether the prefill beside the decode may still fail it.
+    package var awaitsPrefill: Bool { companion != nil && !hasReportedCompanion }
+
     init(
         _ request: OrchestratedRequest,
         decode: StagePick,

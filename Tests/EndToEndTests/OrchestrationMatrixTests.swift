@@ -54,6 +54,7 @@ struct OrchestrationMatrixTests {
             for counter in ["partial_params", "altered", "transfer_failed", "local_fallback"] {
                 #expect(try await deployment.counter(counter) == 0, "\(counter)")
             }
+            try await Self.survivesCrashes(deployment)
             #expect(try await deployment.event("exhausted") == 0)
             #expect(try await deployment.event("spent_twice") == 0)
         }
@@ -70,15 +71,12 @@ struct OrchestrationMatrixTests {
         let seen = Comment(rawValue: "\(what): \(response.status) \(response.text.prefix(300)); \(legs)")
         #expect(response.status == 200, seen)
         #expect(try response.usage["completion_tokens"].int == 5, seen)
-        // A connection that ends before a byte of an answer may have been dead already, so the same is sent there on a new one.
-        var prefills: [SimulatedLeg] = []
-        for leg in legs where leg.kind == "prefill" {
-            if let last = prefills.last, last.attempt == leg.attempt, last.server == leg.server { continue }
-            prefills.append(leg)
-        }
+        let prefills = SimulatedLeg.withoutResent(legs.filter { $0.kind == "prefill" })
         #expect(response["x-apus-attempts"] == "\(prefills.count)", seen)
         #expect(prefills.first?.fault != nil, seen)
-        let finished = legs.filter { $0.kind != "prefill" && $0.status == "finished" }
+        let finished = legs.filter {
+            $0.kind != "prefill" && $0.status == "finished" && $0.json["finish_reason"].string != "abort"
+        }
         if deployment.plan.connector.isSerial || !mayComeTooLate.contains(fault) {
             #expect(prefills.map(\.attempt) == [1, 2], seen)
             #expect(Set(prefills.map(\.server)).count == 2, seen)
@@ -89,6 +87,24 @@ struct OrchestrationMatrixTests {
             #expect(finished.count <= prefills.count, seen)
         }
         if deployment.plan.connector.isSerial { #expect(legs.count { $0.kind != "prefill" } == 1, seen) }
+    }
+
+    /// One server after the other dies of a request, until one is left.
+    private static func survivesCrashes(_ deployment: Disaggregated) async throws {
+        for fault in ["prefill-crash,attempt=1", "prefill-crash,attempt=1", "prefill-503=0"] {
+            for stream in [false, true] {
+                let (id, response) = try await deployment.send(
+                    request(stream: stream),
+                    fault: stream ? "prefill-503=0" : fault
+                )
+                let legs = try await deployment.legs(of: id)
+                let seen = Comment(rawValue: "\(fault): \(response.status) \(response.text.prefix(300)); \(legs)")
+                #expect(response.status == 200, seen)
+                #expect(try response.usage["completion_tokens"].int == 5, seen)
+            }
+        }
+        try await deployment.waitUntilIdle()
+        for server in deployment.prefills { try await deployment.control("POST", "/sim/start?server=\(server)") }
     }
 
     private static func refuses(_ status: Int, stream: Bool, _ deployment: Disaggregated) async throws {

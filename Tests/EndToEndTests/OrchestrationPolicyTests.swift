@@ -30,18 +30,17 @@ struct OrchestrationPolicyTests {
 
     @Test(
         "Where the configuration allows it the decode endpoint does it all",
-        arguments: Disaggregated.Connector.allCases,
+        // A decode server of SGLang computes no prompts.
+        arguments: Disaggregated.Connector.allCases.filter { $0 != .sglang },
         Disaggregated.Mode.allCases
     )
     func decodesLocally(_ connector: Disaggregated.Connector, _ mode: Disaggregated.Mode) async throws {
         var plan = Plan(connector, mode).withoutBreakers()
         plan.orchestration += ["onExhausted: decode-local"]
-        // An SGLang server with a role waits for its other half whatever the body says.
         try await withDisaggregated(plan) { deployment in
             for stream in [false, true] {
                 let (id, response) = try await deployment.send(Ask.completion(stream: stream), fault: "prefill-503")
                 let legs = try await deployment.legs(of: id)
-                guard connector != .sglang else { continue }
                 #expect(response.status == 200, "\(response.text) \(legs)")
                 #expect(response["x-apus-attempts"] == "3")
                 #expect(try response.usage["completion_tokens"].int == 5)
@@ -228,8 +227,8 @@ struct OrchestrationPolicyTests {
                 #expect(arrival.header("traceparent").count == 1)
                 #expect(arrival.header("traceparent").first?.hasPrefix("00-0af7651916cd43dd8448eb211c80319c-") == true)
                 #expect(arrival.header("x-multi").joined(separator: ",") == "a,b")
-                #expect(arrival.header("content-length").count == 1)
                 if leg.kind == "prefill" || mode == .relay {
+                    #expect(arrival.header("content-length").count == 1)
                     #expect(arrival.header("x-processor-attempt") == [String(leg.attempt)])
                     #expect(arrival.header("accept-encoding").isEmpty)
                 } else {

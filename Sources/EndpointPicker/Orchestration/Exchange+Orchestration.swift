@@ -17,6 +17,10 @@ extension Exchange {
         _ edits: BodyEdits,
         _ forwarding: Forwarding
     ) async throws {
+        // One of Apus's own that came back to it, or to another: it would go round.
+        guard headers["x-apus-depth"] ?? "0" == "0" else {
+            throw PickerError(.badRequest, "a sub-request may have no sub-requests", fault: .client)
+        }
         let orchestrator = plan.orchestration.orchestrator
         let journal = RequestJournal(record, director.telemetry)
         let request = legRequest(plan, inference, edits, journal)
@@ -150,7 +154,11 @@ extension Exchange {
     func attend(to reasons: ExchangeAlarms.Reasons) async throws {
         guard let active = orchestrated, let order = active.order else { return }
         if reasons.contains(.companionEnded) {
-            if let error = active.orchestrator.companionEnded(order), record.responseHeadersAt == 0 {
+            guard let error = active.orchestrator.companionEnded(order) else {
+                try await releaseHead()
+                return
+            }
+            if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
                 if mayRescue(active), case .exhausted = error { return try await rescue(active) }
                 active.letGo()
@@ -172,6 +180,22 @@ extension Exchange {
         guard snapshot.scrapes[index].updatedAt != nil else { return false }
         return !snapshot.scrapes[index].reachable
             && !snapshot.isFresh(index, at: .now(), threshold: director.pool.stalenessThreshold)
+    }
+
+    /// Whether the head of the decode's response waits for what follows: engines send it before the prompt is there, and a response that has
+    /// begun cannot be given by another.
+    func mayHold(_ active: OrchestratedExchange, isLast: Bool) -> Bool {
+        guard !isLast, conversation.modes.response.isDuplex, (200..<300).contains(record.status) else { return false }
+        return active.order?.awaitsPrefill == true && mayRescue(active)
+    }
+
+    /// The response goes on, or nothing can fail it any more but its own endpoint.
+    func releaseHead() async throws {
+        guard let active = orchestrated, let head = active.heldHead.take() else { return }
+        noteDecodeBegan(active)
+        beginReading(head.fields)
+        stages = nil
+        try await send(head.reply)
     }
 
     /// The decode has begun to answer: none will be run again, and what that would have needed can go.
@@ -199,7 +223,8 @@ extension Exchange {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
-        reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+        let isHeld = active.heldHead.take() != nil
+        reportDecode(isHeld ? "cancelled" : record.status == 0 ? "timeout" : "http_\(record.status)")
         callBackPlace = nil
         reservation = nil
         if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }

@@ -97,6 +97,13 @@ extension SetupAssembler {
         } else if settings.encodeConnector == nil, encodes {
             warn("encode endpoints are chosen, but without an encodeConnector nothing is sent to them", "mode", section)
         }
+        if settings.connector == .sglang, settings.onExhausted == .decodeLocal {
+            warn(
+                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode never answers",
+                "onExhausted",
+                section
+            )
+        }
         if settings.deadline < settings.attemptTimeout {
             let key = section.keys.contains("deadline") ? "deadline" : "attemptTimeout"
             warn("deadline is shorter than attemptTimeout: no attempt has the time it may take", key, section)

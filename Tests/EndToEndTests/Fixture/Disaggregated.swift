@@ -15,6 +15,12 @@ final class Disaggregated: Sendable {
         /// Whether the prefill's answer comes before the decode is sent.
         var isSerial: Bool { self == .nixlv2 || self == .sharedStorage || self == .trtllm }
 
+        /// What their endpoints say of themselves beside their roles.
+        var label: String { self == .sglang ? ", inference.networking.k8s.io/engine-type: sglang" : "" }
+
+        /// What servers see a decode as, whose body may be that of any request.
+        var decodeKind: String { self == .sharedStorage ? "monolithic" : "decode" }
+
         /// How servers are told to speak it.
         var simulator: [String] {
             switch self {
@@ -107,7 +113,7 @@ final class Disaggregated: Sendable {
         let endpoints = all.enumerated().map { index, server in
             let parts = server.0.split(separator: ":")
             return "- {name: s\(index), namespace: n, address: \(parts[0]), port: \(parts[1]), "
-                + "labels: {llm-d.ai/role: \(server.1)}}\n"
+                + "labels: {llm-d.ai/role: \(server.1)\(plan.connector.label)}}\n"
         }
         let file = try directory.write("endpoints:\n" + endpoints.joined(), to: "endpoints.yaml")
         let text = Self.configuration(plan, endpoints: file, bootstrapPort: bootstrapPort)
@@ -314,6 +320,16 @@ struct SimulatedLeg: CustomStringConvertible {
     let json: JSON
 
     var kind: String { json["leg"].string ?? "" }
+    /// Of legs in their order: without those that were sent again at once on a new connection, since the old one ended without an answer.
+    static func withoutResent(_ legs: [SimulatedLeg]) -> [SimulatedLeg] {
+        var first: [SimulatedLeg] = []
+        for leg in legs {
+            if let last = first.last, last.attempt == leg.attempt, last.server == leg.server { continue }
+            first.append(leg)
+        }
+        return first
+    }
+
     var attempt: Int { json["attempt"].int ?? 0 }
     var status: String { json["status"].string ?? "" }
     var httpStatus: Int? { json["http_status"].int }
