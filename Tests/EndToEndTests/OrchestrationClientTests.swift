@@ -85,7 +85,7 @@ struct OrchestrationClientTests {
         try await withDisaggregated(plan) { deployment in
             // Of so many requests each leaves a little later than the one before, so that some leave between any two legs.
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for number in 0..<120 {
+                for number in 0..<64 {
                     group.addTask {
                         let request = Self.request(stream: number % 2 == 0)
                         let (_, socket) = try await deployment.begin(request, fault: "encode-503=0")

@@ -172,6 +172,9 @@ struct OrchestrationPolicyTests {
             #expect(response.status == 200, "\(response.text)")
             for leg in try await deployment.legs(of: id) {
                 let arrival = try #require(try await deployment.arrivals(of: id, server: leg.server).first)
+                #expect(
+                    arrival.header("x-processor-attempt") == (mode == .handoff && leg.kind == "decode" ? [] : ["1"])
+                )
                 for name in names.map({ $0.lowercased() }) {
                     let isOurs = name == "x-gateway-destination-endpoint" && leg.kind == "decode"
                     #expect(

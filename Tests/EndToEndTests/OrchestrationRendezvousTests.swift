@@ -51,4 +51,23 @@ struct OrchestrationRendezvousTests {
             try await deployment.waitUntilIdle()
         }
     }
+
+    @Test("A response whose head has gone to the client ends broken when its prefill dies, and does not hang")
+    func headHasGone() async throws {
+        var plan = Self.plan(.handoff)
+        plan.envoy = { text in
+            text.replacing("response_body_mode: FULL_DUPLEX_STREAMED", with: "response_body_mode: STREAMED")
+                .replacing("response_trailer_mode: SEND", with: "response_trailer_mode: SKIP")
+        }
+        try await withDisaggregated(plan) { deployment in
+            let named = Disaggregated.named(Ask.chat("Tell me", stream: true), "prefill-hang")
+            do {
+                let response = try await deployment.client.send(named.request)
+                #expect(response.status >= 500, "\(response.text)")
+            } catch is TestFailure {}
+            let decode = try await deployment.legs(of: named.id).first { $0.kind == "decode" }
+            try await deployment.wait("abort_request", server: #require(decode).server)
+            try await deployment.waitUntilIdle()
+        }
+    }
 }

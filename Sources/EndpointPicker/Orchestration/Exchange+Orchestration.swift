@@ -163,6 +163,11 @@ extension Exchange {
                 if mayRescue(active), case .exhausted = error { return try await rescue(active) }
                 active.letGo()
                 throw Self.refusal(error)
+            } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
+                // The client has the head of a response that would not go on.
+                active.orchestrator.abort(order)
+                reportDecode("cancelled")
+                throw RelayBroken(reason: "prefill")
             }
         }
         if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active), isDead(order, active) {
