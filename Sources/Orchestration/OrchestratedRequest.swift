@@ -114,6 +114,13 @@ package final class OrchestratedRequest {
         self.deadline = deadline
     }
 
+    /// The same when the prefill beside it failed: the endpoint may serve again.
+    package func decodeCancelled(_ deadline: MonotonicTime) {
+        finishedPrefill = nil
+        decodeAttempts += 1
+        self.deadline = deadline
+    }
+
     /// No leg follows: the body and what was read of it can go.
     func releaseBody() {
         facts.body = SharedBytes(ByteBuffer())

@@ -160,7 +160,7 @@ extension Exchange {
             }
             if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
-                if mayRescue(active), case .exhausted = error { return try await rescue(active) }
+                if mayRescue(active), case .exhausted = error { return try await rescue(active, isDecodeToBlame: false) }
                 active.letGo()
                 throw Self.refusal(error)
             } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
@@ -224,16 +224,24 @@ extension Exchange {
     }
 
     /// Runs a handed-off decode again elsewhere, and answers with the whole of it.
-    func rescue(_ active: OrchestratedExchange) async throws {
+    ///
+    /// - Parameter isDecodeToBlame: false when the prefill beside it failed: then its endpoint may serve the next attempt, too.
+    func rescue(_ active: OrchestratedExchange, isDecodeToBlame: Bool = true) async throws {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
-        let isHeld = active.heldHead.take() != nil
-        reportDecode(isHeld ? "cancelled" : record.status == 0 ? "timeout" : "http_\(record.status)")
+        active.heldHead = nil
         callBackPlace = nil
         reservation = nil
-        if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }
-        active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        let deadline = active.orchestrator.nextDeadline
+        if isDecodeToBlame {
+            reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+            if let endpoint = order.endpoint { request.decodeFailed(endpoint, deadline) }
+            active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        } else {
+            reportDecode(LegFailure.Code.cancelled.rawValue)
+            request.decodeCancelled(deadline)
+        }
         active.orchestrator.conclude(order, isDecoded: false)
         director.telemetry.orchestration(.rescued)
         active.order = nil

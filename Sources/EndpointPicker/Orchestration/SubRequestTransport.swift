@@ -46,8 +46,7 @@ package struct SubRequestTransport: LegTransport {
             forwarded: forwarded,
             body: leg.body.count > 0 || leg.method == "POST" ? HTTPBody(leg.body) : nil,
             requestID: leg.requestID,
-            // Later than the leg's own end, so that a leg that is too slow is not taken for a request that is out of time.
-            deadline: MonotonicTime.now() + leg.timeout + .seconds(1),
+            deadline: MonotonicTime.now() + leg.timeout + (leg.isLastMoment ? .zero : .seconds(1)),
             timeout: leg.timeout
         )
         request.attempt = leg.attempt
