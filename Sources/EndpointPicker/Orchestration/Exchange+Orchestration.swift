@@ -82,14 +82,13 @@ extension Exchange {
         }
         stages = nil
         reservation = nil
-        let traceParent = record.trace?.header
         return OrchestratedRequest(
             facts,
             wantsPrefill: plan.wantsPrefill,
             wantsEncode: plan.wantsEncode,
             first: first,
             picker: plan.picker,
-            transport: orchestration.transport(headers, traceParent),
+            transport: orchestration.transport(headers, record.trace),
             journal: journal,
             generator: generator,
             deadline: orchestration.orchestrator.nextDeadline,

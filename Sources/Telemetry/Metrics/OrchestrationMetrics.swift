@@ -66,7 +66,9 @@ package enum OrchestrationEvent: String, Sendable {
 extension Telemetry {
     /// A sub-request of `record`'s request ended.
     package func legEnded(_ record: RequestRecord, _ leg: DecisionRecord.Leg) {
-        record.legs.append(leg)
+        var ended = leg
+        ended.endedAt = TelemetryClock.monotonicNanoseconds()
+        record.legs.append(ended)
         metrics.orchestration.legs.child(LegLabels(leg: leg.leg, outcome: leg.outcome)).add()
         if leg.outcome == "ok" { metrics.orchestration.legTime.child(OneLabel(leg.leg)).observe(leg.seconds) }
     }
