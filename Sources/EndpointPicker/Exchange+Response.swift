@@ -145,6 +145,7 @@ extension Exchange {
 
     func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
         let arrivedAt = MonotonicTime.now()
+        if let active = orchestrated, failsLate(active, frame) { return try await rescue(active) }
         try await releaseHead()
         read(frame, at: arrivedAt)
         switch form {

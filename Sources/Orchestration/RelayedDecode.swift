@@ -193,7 +193,12 @@ extension Orchestrator {
                 open.body.cancel()
             }
             switch first {
-            case .success(let first): return .open(open, first: first)
+            case .success(let first):
+                if let first, open.status == 200, DecodeAnswer.isError(first.bytes) {
+                    open.body.cancel()
+                    return .failed(LegFailure(.badResponse, "the stream begins with an error"))
+                }
+                return .open(open, first: first)
             case .failure(let failure):
                 guard isLate.isSet, failure.code == .cancelled else { return .failed(failure) }
                 return .failed(
@@ -214,6 +219,14 @@ private final class Flag: Sendable {
     private let state = Lock(false)
     var isSet: Bool { state.withLock { $0 } }
     func set() { state.withLock { $0 = true } }
+}
+
+/// What the beginning of a decode's answer tells.
+package enum DecodeAnswer {
+    /// Whether a stream of events begins with an error: an engine that could not fetch the prompt says so with status 200.
+    package static func isError(_ bytes: RawSpan) -> Bool {
+        bytes.starts(with: "data: {\"error\"")
+    }
 }
 
 extension OpenLeg {

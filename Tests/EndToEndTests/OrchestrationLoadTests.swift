@@ -141,9 +141,8 @@ struct OrchestrationLoadTests {
                 try await deployment.control("POST", "/sim/start?server=\(victim)")
                 try await deployment.wait("prefill", prefills + 20, server: victim)
             }
-            if connector == .nixlv2 {
-                // What the server had computed and no decode had fetched is gone with it.
-                withKnownIssue("Decodes that cannot fetch their prompt from a dead server", isIntermittent: true) {
+            if connector == .nixlv2, mode == .relay {
+                withKnownIssue("No decode is left when breakers of decode endpoints are open", isIntermittent: true) {
                     #expect(crowd.failures == [], "\(crowd.failures.count) of \(crowd.answers)")
                 }
                 #expect(crowd.failures.count < crowd.answers / 20)

@@ -159,7 +159,9 @@ extension Exchange {
             }
             if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
-                if mayRescue(active), case .exhausted = error { return try await rescue(active, isDecodeToBlame: false) }
+                if mayRescue(active), case .exhausted = error {
+                    return try await rescue(active, isDecodeToBlame: false)
+                }
                 active.letGo()
                 throw Self.refusal(error)
             } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
@@ -186,11 +188,19 @@ extension Exchange {
             && !snapshot.isFresh(index, at: .now(), threshold: director.pool.stalenessThreshold)
     }
 
-    /// Whether the head of the decode's response waits for what follows: engines send it before the prompt is there, and a response that has
-    /// begun cannot be given by another.
+    /// Whether the head of the decode's response waits for what follows: engines send it before the prompt is there, or tell only afterwards
+    /// that they could not fetch it, and a response that has begun cannot be given by another.
     func mayHold(_ active: OrchestratedExchange, isLast: Bool) -> Bool {
         guard !isLast, conversation.modes.response.isDuplex, (200..<300).contains(record.status) else { return false }
-        return active.order?.awaitsPrefill == true && mayRescue(active)
+        return active.order?.prefill != nil && mayRescue(active)
+    }
+
+    /// Whether a decode, whose response's head is held, fails with the first piece of its body.
+    func failsLate(_ active: OrchestratedExchange, _ frame: borrowing Frame) -> Bool {
+        guard active.heldHead != nil, mayRescue(active) else { return false }
+        var isError = false
+        frame.withBody { isError = DecodeAnswer.isError($0) }
+        return isError
     }
 
     /// The response goes on, or nothing can fail it any more but its own endpoint.
