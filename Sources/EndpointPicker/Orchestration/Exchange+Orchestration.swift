@@ -159,7 +159,9 @@ extension Exchange {
             }
             if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
-                if mayRescue(active), case .exhausted = error { return try await rescue(active, isDecodeToBlame: false) }
+                if mayRescue(active), case .exhausted = error {
+                    return try await rescue(active, isDecodeToBlame: false)
+                }
                 active.letGo()
                 throw Self.refusal(error)
             } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
@@ -234,8 +236,8 @@ extension Exchange {
         reservation = nil
         let deadline = active.orchestrator.nextDeadline
         if isDecodeToBlame {
-            reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
-            if let endpoint = order.endpoint { request.decodeFailed(endpoint, deadline) }
+            let report = reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+            if let endpoint = order.endpoint, let report { request.decodeFailed(endpoint, report, deadline) }
             active.orchestrator.decodeEnded(order, failed: record.status != 429)
         } else {
             reportDecode(LegFailure.Code.cancelled.rawValue)
@@ -261,20 +263,21 @@ extension Exchange {
     }
 
     /// Notes how the decode that the gateway was given ended.
-    func reportDecode(_ outcome: String) {
+    @discardableResult
+    func reportDecode(_ outcome: String) -> LegReport? {
         guard let active = orchestrated, let endpoint = active.order?.endpoint, active.handedOffAt != 0,
             !active.hasReportedDecode
-        else { return }
+        else { return nil }
         active.hasReportedDecode = true
         let nanoseconds = MonotonicTime.now().nanoseconds - active.handedOffAt
-        active.journal.ended(
-            LegReport(
-                stage: .decode,
-                endpoint: endpoint.hostPort,
-                attempt: 1,
-                outcome: outcome,
-                seconds: Double(nanoseconds) / 1e9
-            )
+        let report = LegReport(
+            stage: .decode,
+            endpoint: endpoint.hostPort,
+            attempt: 1,
+            outcome: outcome,
+            seconds: Double(nanoseconds) / 1e9
         )
+        active.journal.ended(report)
+        return report
     }
 }
