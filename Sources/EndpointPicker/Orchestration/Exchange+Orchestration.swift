@@ -102,7 +102,7 @@ extension Exchange {
         if case .refused(let answer) = error {
             return ImmediateAnswer(
                 status: answer.status,
-                headers: answer.headers.filter { ResponseFields.goAlong($0.name) },
+                headers: ResponseFields.forwarded(answer.headers),
                 body: answer.body
             )
         }
@@ -231,6 +231,8 @@ extension Exchange {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
+        // What the client gets in the end is what counts.
+        record.errorCode = nil
         active.heldHead = nil
         callBackPlace = nil
         reservation = nil
