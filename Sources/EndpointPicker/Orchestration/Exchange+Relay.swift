@@ -157,7 +157,9 @@ enum ResponseFields {
     static func forwarded(_ fields: [(name: String, value: String)]) -> [(name: String, value: String)] {
         var named: Set<String> = []
         for field in fields where ASCII.equalsIgnoringCase(field.name, "connection") {
-            for name in field.value.split(separator: ",") { named.insert(ASCII.lowercased(String(ASCII.trimmed(name)))) }
+            for name in field.value.split(separator: ",") {
+                named.insert(ASCII.lowercased(String(ASCII.trimmed(name))))
+            }
         }
         return fields.compactMap { field in
             guard !field.name.isEmpty, field.name.utf8.allSatisfy(isTokenByte),
