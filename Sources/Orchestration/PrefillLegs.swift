@@ -138,7 +138,7 @@ extension Orchestrator {
 
     /// Fails, or leaves the stage to the endpoint that decodes.
     func giveUp(_ stage: Stage, _ request: OrchestratedRequest) throws(OrchestrationError) {
-        let isLocal = settings.onExhausted == .decodeLocal
+        let isLocal = settings.onExhausted == .decodeLocal && (stage != .prefill || connector.decodesAlone)
         request.journal.exhausted(stage, decodesLocally: isLocal)
         if !isLocal { throw .exhausted(stage, request.failures) }
     }

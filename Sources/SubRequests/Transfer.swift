@@ -289,7 +289,9 @@ final class Transfer {
         // What comes from now on are trailers.
         headers.removeAll()
         // The answer may take minutes, and what was sent whole is not sent again.
-        if let body = pending?.request.body, body.pieces.position(at: body.count) == sent { pending?.request.body = nil }
+        if let body = pending?.request.body, body.pieces.position(at: body.count) == sent {
+            pending?.request.body = nil
+        }
     }
 
     func end(at time: MonotonicTime) {

@@ -46,7 +46,7 @@ extension Director {
             return try policy.scheduler.schedule(request, candidates, using: &generator)
         } catch {
             guard error.code == .profileFailed, let orchestration = policy.orchestration,
-                orchestration.settings.onExhausted == .decodeLocal,
+                orchestration.orchestrator.decodesLocally,
                 let alone = try policy.scheduler.pick(.decode, request, candidates, using: &generator)
             else { throw error }
             telemetry.orchestration(.decodedLocally)

@@ -102,7 +102,7 @@ extension Exchange {
         if case .refused(let answer) = error {
             return ImmediateAnswer(
                 status: answer.status,
-                headers: answer.headers.filter { ResponseFields.goAlong($0.name) },
+                headers: ResponseFields.forwarded(answer.headers),
                 body: answer.body
             )
         }
@@ -239,13 +239,15 @@ extension Exchange {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
+        // What the client gets in the end is what counts.
+        record.errorCode = nil
         active.heldHead = nil
         callBackPlace = nil
         reservation = nil
         let deadline = active.orchestrator.nextDeadline
         if isDecodeToBlame {
-            reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
-            if let endpoint = order.endpoint { request.decodeFailed(endpoint, deadline) }
+            let report = reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+            if let endpoint = order.endpoint, let report { request.decodeFailed(endpoint, report, deadline) }
             active.orchestrator.decodeEnded(order, failed: record.status != 429)
         } else {
             reportDecode(LegFailure.Code.cancelled.rawValue)
@@ -271,20 +273,21 @@ extension Exchange {
     }
 
     /// Notes how the decode that the gateway was given ended.
-    func reportDecode(_ outcome: String) {
+    @discardableResult
+    func reportDecode(_ outcome: String) -> LegReport? {
         guard let active = orchestrated, let endpoint = active.order?.endpoint, active.handedOffAt != 0,
             !active.hasReportedDecode
-        else { return }
+        else { return nil }
         active.hasReportedDecode = true
         let nanoseconds = MonotonicTime.now().nanoseconds - active.handedOffAt
-        active.journal.ended(
-            LegReport(
-                stage: .decode,
-                endpoint: endpoint.hostPort,
-                attempt: 1,
-                outcome: outcome,
-                seconds: Double(nanoseconds) / 1e9
-            )
+        let report = LegReport(
+            stage: .decode,
+            endpoint: endpoint.hostPort,
+            attempt: 1,
+            outcome: outcome,
+            seconds: Double(nanoseconds) / 1e9
         )
+        active.journal.ended(report)
+        return report
     }
 }

@@ -91,7 +91,7 @@ extension SetupAssembler {
         }
         if settings.connector == .sglang, settings.onExhausted == .decodeLocal {
             warn(
-                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode never answers",
+                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode does not, so such requests fail",
                 "onExhausted",
                 section
             )
