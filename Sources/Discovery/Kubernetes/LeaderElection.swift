@@ -14,6 +14,8 @@ package final class LeaderElection: Sendable {
         /// A leader that could not renew for this long is none any more. Must be shorter than `leaseDuration`.
         package var renewDeadline = Duration.seconds(10)
         package var retryPeriod = Duration.seconds(2)
+        /// Of one request. Two of them must fit between `renewDeadline` and the end of the lease.
+        package var requestTimeout = Duration.milliseconds(2500)
 
         package init(name: String, namespace: String, identity: String) {
             self.name = name
@@ -177,9 +179,7 @@ package final class LeaderElection: Sendable {
     }
 
     private func call(_ method: String, _ path: String, _ body: [UInt8]?) async throws(KubernetesError) -> [UInt8] {
-        // Two of them fit between the deadline for renewing and the end of the lease.
-        let timeout = (settings.leaseDuration - settings.renewDeadline) / 2
-        return try await client.call(method, path, body: body, timeout: max(timeout, .milliseconds(100)))
+        try await client.call(method, path, body: body, timeout: settings.requestTimeout)
     }
 
     /// The time of day as a `MicroTime`.

@@ -11,10 +11,16 @@ struct LeaderElectionTests {
 
     init() throws { fake = try FakeKubernetes() }
 
-    private func candidate(_ name: String) -> (election: LeaderElection, events: EventLog<LeaderElection.Event>) {
+    /// Nothing ends by itself within a test, however slow the machine is, unless it is given a short time.
+    private func candidate(
+        _ name: String,
+        lease: Duration = .seconds(3600),
+        deadline: Duration = .seconds(1800)
+    ) -> (election: LeaderElection, events: EventLog<LeaderElection.Event>) {
         var settings = LeaderElection.Settings(name: "epp", namespace: "default", identity: name)
-        settings.leaseDuration = .milliseconds(1500)
-        settings.renewDeadline = .milliseconds(900)
+        settings.leaseDuration = lease
+        settings.renewDeadline = deadline
+        settings.requestTimeout = .seconds(60)
         settings.retryPeriod = .milliseconds(50)
         let events = EventLog<LeaderElection.Event>()
         let client = KubernetesClient(KubernetesAccess(server: fake.url), client: http)
@@ -46,7 +52,7 @@ struct LeaderElectionTests {
 
     @Test("A leader that cannot renew steps down before another one can lead")
     func partition() async throws {
-        let (a, saidA) = candidate("a")
+        let (a, saidA) = candidate("a", deadline: .milliseconds(200))
         _ = await saidA.first { $0 == .acquired }
         fake.setDown(true)
         _ = await saidA.first { $0 == .lost }
@@ -63,7 +69,7 @@ struct LeaderElectionTests {
             path,
             #"{"metadata":{"name":"epp"},"spec":{"holderIdentity":"gone","leaseDurationSeconds":1,"renewTime":"2099-01-01T00:00:00.000000Z","leaseTransitions":3}}"#
         )
-        let (a, saidA) = candidate("a")
+        let (a, saidA) = candidate("a", lease: .milliseconds(500))
         _ = await saidA.first { $0 == .acquired }
         #expect(saidA.entries.first == .follows("gone"))
         #expect(fake.object(path, "epp")?.contains(#""leaseTransitions":4"#) ?? false)
