@@ -258,6 +258,8 @@ class Chart(Case):
             pod = deployment["template"]["spec"]
             drain = next(a for a in pod["containers"][0]["args"] if a.startswith("--drain-timeout="))
             self.assertLess(int(drain.split("=")[1].rstrip("s")) + 5, pod["terminationGracePeriodSeconds"])
+            hooks = [c["lifecycle"]["preStop"]["sleep"]["seconds"] for c in pod["containers"] if "lifecycle" in c]
+            self.assertEqual(hooks, [30, 30] if name == "envoy" else [])
             isElected = name in ("leader", "selector")
             self.assertEqual(deployment["strategy"]["type"], "Recreate" if isElected else "RollingUpdate")
             budgets = [o for o in objects if o["kind"] == "PodDisruptionBudget"]
