@@ -103,7 +103,8 @@ extension Orchestrator {
                 body: connector.body(of: item, context),
                 requestID: "\(request.facts.requestID)-enc-\(index)",
                 attempt: run.failures[index] + 1,
-                timeout: timeout(request)
+                timeout: timeout(request),
+                isLastMoment: isLastMoment(request)
             )
             run.underWay[index] = EncodeUnderWay(leg, pick, consume pass, at: now)
             return leg

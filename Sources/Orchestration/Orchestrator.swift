@@ -37,6 +37,9 @@ package final class Orchestrator: Sendable {
         self.sleep = sleep
     }
 
+    /// Whether a request that no prefill endpoint serves is left to the one that decodes.
+    package var decodesLocally: Bool { settings.onExhausted == .decodeLocal && connector.decodesAlone }
+
     package var breakerPolicy: Breaker.Policy {
         Breaker.Policy(failures: settings.breaker.failures, openFor: settings.breaker.openFor)
     }
@@ -69,7 +72,8 @@ package final class Orchestrator: Sendable {
         request.isExamined = true
         switch connector.suitability(of: inference, in: request.facts.body) {
         case .suitable: break
-        case .decodeAlone:
+        case .decodeAlone(let reason):
+            request.journal.decodedAlone(reason)
             request.wantsPrefill = false
             request.first[.prefill] = nil
         case .refused(let reason): throw .unsuitable(reason)

@@ -132,7 +132,8 @@ extension Orchestrator {
             body: order.body,
             requestID: request.facts.requestID,
             attempt: request.decodeAttempts,
-            timeout: max(.milliseconds(1), request.deadline.elapsed(since: now())),
+            timeout: settings.decodeTimeout ?? max(.milliseconds(1), request.deadline.elapsed(since: now())),
+            isLastMoment: settings.decodeTimeout == nil,
             // What the prefill left is good for one decode only.
             mayResend: order.prefill == nil
         )
@@ -195,7 +196,9 @@ extension Orchestrator {
             case .success(let first): return .open(open, first: first)
             case .failure(let failure):
                 guard isLate.isSet, failure.code == .cancelled else { return .failed(failure) }
-                return .failed(LegFailure(.timeout, "no byte of an answer in time", countsForBreaker: true))
+                return .failed(
+                    LegFailure(.timeout, "no byte of an answer in time", countsForBreaker: !leg.isLastMoment)
+                )
             }
         }
     }

@@ -42,6 +42,7 @@ final class RecordingJournal: OrchestrationJournal {
     func exhausted(_ stage: Stage, decodesLocally: Bool) {
         events.append("\(stage.rawValue) exhausted\(decodesLocally ? ", decoded locally" : "")")
     }
+    func decodedAlone(_ reason: String) { events.append("decoded alone") }
     func stranded() { events.append("stranded") }
 
     /// `prefill 10.0.0.1 #1 ok` and so on.

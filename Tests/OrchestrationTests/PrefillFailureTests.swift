@@ -77,10 +77,11 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func exhausted(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func exhausted(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         let replies: [Reply] = [.refused, .answer(503, ""), .failure(.timeout, breaker: true)]
         let bench = OrchestrationBench(connector, prefills: 5) {
-            $0.onExhausted = policy
+            $0.onExhausted = given
         } script: { sent in
             sent.leg.stage == .prefill && !sent.isSide ? replies[sent.index % 3] : nil
         }
@@ -106,10 +107,11 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func internalErrors(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func internalErrors(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         let bench = OrchestrationBench(connector, prefills: 5) {
             $0.maxAttempts = 5
-            $0.onExhausted = policy
+            $0.onExhausted = given
         } script: { sent in
             guard sent.leg.stage == .prefill, !sent.isSide else { return nil }
             return sent.index == 1 ? .answer(503, "") : .answer(500, "")
@@ -192,12 +194,13 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func nobody(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func nobody(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         for prefills in [0, 2] {
             let bench = OrchestrationBench(
                 connector,
                 prefills: prefills,
-                { $0.onExhausted = policy },
+                { $0.onExhausted = given },
                 script: allGood
             )
             for number in 1..<(prefills + 1) { try bench.open("10.0.0.\(number)") }
@@ -266,5 +269,17 @@ struct PrefillFailureTests {
 
     private final class Holder {
         var pass: BreakerPass?
+    }
+}
+
+extension ConnectorRegistry {
+    /// What becomes of an exhausted request: where decode endpoints cannot compute prompts, it fails whatever was asked for.
+    fileprivate static func effective(
+        _ policy: OrchestrationSettings.Exhausted,
+        _ name: ConnectorName
+    ) -> OrchestrationSettings.Exhausted {
+        var settings = OrchestrationSettings()
+        settings.connector = name
+        return connector(settings).decodesAlone ? policy : .fail
     }
 }

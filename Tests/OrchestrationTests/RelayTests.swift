@@ -260,11 +260,32 @@ struct RelayTests {
             let order = try await run.prepare()
             order.dispatched()
             let endpoint = try #require(order.endpoint)
-            run.request.decodeFailed(endpoint, bench.orchestrator.nextDeadline)
+            let report = LegReport(
+                stage: .decode,
+                endpoint: endpoint.hostPort,
+                attempt: 1,
+                outcome: "http_500",
+                seconds: 0
+            )
+            run.request.decodeFailed(endpoint, report, bench.orchestrator.nextDeadline)
         }
         let relayed = try await run.relay()
         #expect(relayed.attempt == 2)
         #expect(relayed.order.endpoint?.address == "10.0.1.2")
         #expect(bench.transport.sent(.prefill).count == 2)
+    }
+
+    @Test("A decode whose prefill failed beside it is not to blame: its endpoint may serve the next attempt")
+    func cancelled() async throws {
+        let bench = OrchestrationBench(.nixlv2, decodes: 1, script: allGood)
+        let run = try bench.run()
+        do {
+            let order = try await run.prepare()
+            order.dispatched()
+            run.request.decodeCancelled(bench.orchestrator.nextDeadline)
+        }
+        let relayed = try await run.relay()
+        #expect(relayed.attempt == 2)
+        #expect(relayed.order.endpoint?.address == "10.0.1.1")
     }
 }

@@ -179,6 +179,28 @@ struct HTTPStreamTests {
         }
     }
 
+    @Test("A body that has been sent goes when the answer begins, though that lasts")
+    func bodyGoes() async throws {
+        let server = try FakeHTTPServer { _ in
+            .endless(head: bytes("HTTP/1.1 200 OK\r\n\r\n"), repeated: [UInt8](repeating: 7, count: 9999))
+        }
+        weak var body: SharedBytes?
+        let stream = try await {
+            let sent = SharedBytes(ByteBuffer(copying: [UInt8](repeating: 66, count: 300_000)))
+            body = sent
+            let request = HTTPRequest(
+                method: "POST",
+                url: server.url(),
+                body: HTTPBody(PiecedBytes(sent)),
+                connectTimeout: .seconds(30)
+            )
+            return try await client.open(request)
+        }()
+        _ = try await stream.next()
+        #expect(body == nil)
+        stream.cancel()
+    }
+
     @Test("Time in which the reader is behind is not the server's")
     func pausedIdle() async throws {
         let server = try FakeHTTPServer { _ in .response(body: [UInt8](repeating: 7, count: 1_000_000)) }

@@ -82,14 +82,13 @@ extension Exchange {
         }
         stages = nil
         reservation = nil
-        let traceParent = record.trace?.header
         return OrchestratedRequest(
             facts,
             wantsPrefill: plan.wantsPrefill,
             wantsEncode: plan.wantsEncode,
             first: first,
             picker: plan.picker,
-            transport: orchestration.transport(headers, traceParent),
+            transport: orchestration.transport(headers, record.trace),
             journal: journal,
             generator: generator,
             deadline: orchestration.orchestrator.nextDeadline,
@@ -103,7 +102,7 @@ extension Exchange {
         if case .refused(let answer) = error {
             return ImmediateAnswer(
                 status: answer.status,
-                headers: answer.headers.filter { ResponseFields.goAlong($0.name) },
+                headers: ResponseFields.forwarded(answer.headers),
                 body: answer.body
             )
         }
@@ -160,7 +159,9 @@ extension Exchange {
             }
             if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
-                if mayRescue(active), case .exhausted = error { return try await rescue(active) }
+                if mayRescue(active), case .exhausted = error {
+                    return try await rescue(active, isDecodeToBlame: false)
+                }
                 active.letGo()
                 throw Self.refusal(error)
             } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
@@ -224,16 +225,26 @@ extension Exchange {
     }
 
     /// Runs a handed-off decode again elsewhere, and answers with the whole of it.
-    func rescue(_ active: OrchestratedExchange) async throws {
+    ///
+    /// - Parameter isDecodeToBlame: false when the prefill beside it failed: then its endpoint may serve the next attempt, too.
+    func rescue(_ active: OrchestratedExchange, isDecodeToBlame: Bool = true) async throws {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
-        let isHeld = active.heldHead.take() != nil
-        reportDecode(isHeld ? "cancelled" : record.status == 0 ? "timeout" : "http_\(record.status)")
+        // What the client gets in the end is what counts.
+        record.errorCode = nil
+        active.heldHead = nil
         callBackPlace = nil
         reservation = nil
-        if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }
-        active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        let deadline = active.orchestrator.nextDeadline
+        if isDecodeToBlame {
+            let report = reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+            if let endpoint = order.endpoint, let report { request.decodeFailed(endpoint, report, deadline) }
+            active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        } else {
+            reportDecode(LegFailure.Code.cancelled.rawValue)
+            request.decodeCancelled(deadline)
+        }
         active.orchestrator.conclude(order, isDecoded: false)
         director.telemetry.orchestration(.rescued)
         active.order = nil
@@ -254,20 +265,21 @@ extension Exchange {
     }
 
     /// Notes how the decode that the gateway was given ended.
-    func reportDecode(_ outcome: String) {
+    @discardableResult
+    func reportDecode(_ outcome: String) -> LegReport? {
         guard let active = orchestrated, let endpoint = active.order?.endpoint, active.handedOffAt != 0,
             !active.hasReportedDecode
-        else { return }
+        else { return nil }
         active.hasReportedDecode = true
         let nanoseconds = MonotonicTime.now().nanoseconds - active.handedOffAt
-        active.journal.ended(
-            LegReport(
-                stage: .decode,
-                endpoint: endpoint.hostPort,
-                attempt: 1,
-                outcome: outcome,
-                seconds: Double(nanoseconds) / 1e9
-            )
+        let report = LegReport(
+            stage: .decode,
+            endpoint: endpoint.hostPort,
+            attempt: 1,
+            outcome: outcome,
+            seconds: Double(nanoseconds) / 1e9
         )
+        active.journal.ended(report)
+        return report
     }
 }

@@ -42,5 +42,15 @@ final class RequestJournal: OrchestrationJournal {
         telemetry.orchestration(decodesLocally ? .decodedLocally : .exhausted)
     }
 
+    func decodedAlone(_ reason: String) {
+        telemetry.orchestration(.decodedAlone)
+        record.decision?.append(
+            DecisionRecord.Checkpoint(
+                name: "DECODE_ALONE: \(reason)",
+                wallNanoseconds: TelemetryClock.wallNanoseconds()
+            )
+        )
+    }
+
     func stranded() { telemetry.orchestration(.stranded) }
 }

@@ -81,15 +81,7 @@ extension SetupAssembler {
                 "mode \"handoff\" needs a disagg-profile-handler: without one nothing runs before the decode",
                 at: section.position(of: "mode")
             )
-        case .handoff: break
-        case .relay:
-            if settings.decodeTimeout != nil {
-                warn(
-                    "decodeTimeout is for decodes that the gateway sends: it has no effect here",
-                    "decodeTimeout",
-                    section
-                )
-            }
+        case .handoff, .relay: break
         }
         let encodes = (handler as? DisaggregationHandler)?.encodeDecider != nil
         if settings.encodeConnector != nil, !encodes {
@@ -99,7 +91,7 @@ extension SetupAssembler {
         }
         if settings.connector == .sglang, settings.onExhausted == .decodeLocal {
             warn(
-                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode never answers",
+                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode does not, so such requests fail",
                 "onExhausted",
                 section
             )
