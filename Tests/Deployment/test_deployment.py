@@ -399,6 +399,30 @@ class Unit(unittest.TestCase):
             self.assertLess(float(level[1]), 2.0)
 
 
+class Bootstraps(Case):
+    """What the templates say must hold for what is made of them."""
+
+    def template(self, port, listener, admin):
+        text = (ROOT / "deploy/envoy/original-dst-tls.yaml").read_text()
+        for name, value in (("EXT_PROC_PORT", port), ("LISTENER_PORT", listener), ("ADMIN_PORT", admin)):
+            text = text.replace(f"@{name}@", str(value))
+        return yaml.safe_load(text)
+
+    def test_the_one_for_machines_is_the_template_filled_in(self):
+        found = yaml.safe_load((ROOT / "deploy/envoy/standalone.yaml").read_text())
+        self.assertEqual(found, self.template(9002, 8080, 19000))
+
+    def test_the_charts_differs_from_the_template_where_it_must(self):
+        objects = dict(self.each())["envoy"]
+        found = yaml.safe_load(self.only(objects, "ConfigMap", "pool-a-epp-envoy")["data"]["envoy.yaml"])
+        wanted = self.template(9102, 8081, 19000)
+        inference = wanted["static_resources"]["listeners"][0]
+        inference["address"]["socket_address"]["address"] = "0.0.0.0"
+        self.assertEqual(found["static_resources"]["listeners"][0], inference)
+        self.assertEqual(found["static_resources"]["clusters"], wanted["static_resources"]["clusters"])
+        self.assertEqual(found["admin"], wanted["admin"])
+
+
 @unittest.skipUnless(ENVOY, "APUS_ENVOY is not set")
 class Envoy(Case):
     def validate(self, path):
