@@ -128,6 +128,7 @@ let package = Package(
         tests("HTTPServer", ["SubRequests"]),
         tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
+        .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",

@@ -67,13 +67,15 @@ test_all() {
     step "end-to-end tests$name" swift test --skip-build --disable-xctest --no-parallel --filter EndToEndTests "$@"
 }
 
-step "dependencies" bash deploy/install-deps.sh || finish
+# For the chart: its templates are Go's.
+step "dependencies" bash deploy/install-deps.sh golang-go python3-jsonschema python3-yaml || finish
 step "envoy" find_envoy || finish
 step "format" swift format lint --strict --parallel --recursive Package.swift Sources Tests
 # A package of its own, which nothing else builds: a target that stopped compiling, or that falls over at once, is found here.
 step "fuzz targets" bash deploy/fuzz.sh 5
 step "generated code" bash deploy/check-generated.sh
 test_all ""
+step "deployment" env APUS="$PWD/.build/debug/apus" /usr/bin/python3 Tests/Deployment/test_deployment.py
 if ((sanitizers)); then
     # The code under test aborts at the first report; Envoy and other programs that tests start are not instrumented.
     export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}

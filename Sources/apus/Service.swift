@@ -36,6 +36,7 @@ final class Service: Sendable {
     private let server: Server
     private let healthServer: Server
     private let admin: HTTPServer
+    private let manager = ServiceManager()
 
     init(_ given: ServeOptions) throws(StartError) {
         var options = given
@@ -170,7 +171,12 @@ final class Service: Sendable {
         log.info("gRPC health listening on \(Endpoint.hostPort(address: address, port: healthServer.port))")
         log.info("metrics listening on \(Endpoint.hostPort(address: address, port: admin.port))")
 
+        manager?.tell(.ready)
+        let signsOfLife = manager.map { manager in Task { await manager.giveSignsOfLife() } }
+        defer { signsOfLife?.cancel() }
+
         await signals.waitForFirst()
+        manager?.tell(.stopping)
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
         readiness.drain()
         // Another replica can take over while this one serves what it has.
