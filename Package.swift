@@ -76,7 +76,7 @@ let package = Package(
         // What the decision knows
         library("SubRequests", ["CCurl", "Bytes"]),
         library("Scraping", ["Pool", "SubRequests", "Bytes"]),
-        library("Discovery", ["Pool", "SubRequests", "Configuration", "Bytes"]),
+        library("Discovery", ["Pool", "SubRequests", "Inference", "Configuration", "Bytes"]),
 
         // What the request needs done before it goes
         library("Orchestration", ["Scheduling", "SubRequests", "Inference", "Pool", "Bytes"]),
@@ -105,7 +105,10 @@ let package = Package(
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
-        executable("apus-bench", ["Bytes", "RPC", "ExtProc", "CGRPC"]),
+        executable(
+            "apus-bench",
+            ["Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+        ),
 
         // Tests
         library("TestSupport", ["Admission", "Bytes", "CGRPC", "COpenSSL", "ExtProc", "HTTPServer", "Pool"]),
@@ -119,7 +122,7 @@ let package = Package(
         tests("SubRequests", ["Bytes", "Certificates"]),
         tests("Orchestration", ["Bytes", "Inference", "Pool", "Scheduling", "SubRequests"]),
         tests("Scraping", ["Pool", "SubRequests", "Bytes", "Certificates"], resources: [.copy("Fixtures")]),
-        tests("Discovery", ["Pool", "Configuration"]),
+        tests("Discovery", ["Bytes", "Certificates", "Configuration", "Pool", "SubRequests"]),
         tests("Configuration"),
         tests("Telemetry"),
         tests("HTTPServer", ["SubRequests"]),

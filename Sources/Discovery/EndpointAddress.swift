@@ -18,9 +18,20 @@ enum EndpointAddress {
         return isHostName(text) ? nil : "'\(text)' is no IP address and no host name"
     }
 
+    static func isLiteral(_ text: String) -> Bool {
+        isIPv4(text) || isIPv6(text)
+    }
+
     private static func isIPv4(_ text: String) -> Bool {
         var address = in_addr()
         return inet_pton(AF_INET, text, &address) == 1
+    }
+
+    /// Of 16 bytes.
+    static func text(ofIPv6 bytes: [UInt8]) -> String {
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        guard bytes.count == 16, inet_ntop(AF_INET6, bytes, &text, socklen_t(text.count)) != nil else { return "" }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static func isIPv6(_ text: String) -> Bool {

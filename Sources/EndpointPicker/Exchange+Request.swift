@@ -99,6 +99,8 @@ extension Exchange {
             in: headers,
             allowed: forwarding.clientHeaders + forwarding.headers.map(\.name)
         ) { mutation.remove(name) }
+        // Only sub-requests carry it, and this is none.
+        if orchestrated != nil, headers.contains("x-processor-attempt") { mutation.remove("x-processor-attempt") }
 
         var metadata = DynamicMetadata(namespace: ControlHeaders.metadataNamespace)
         metadata.set(ControlHeaders.destination, forwarding.destination)

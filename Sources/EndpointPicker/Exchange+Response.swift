@@ -19,14 +19,18 @@ extension Exchange {
         notice(response)
         if let active = orchestrated {
             if isFailedDecode(active) { return try await rescue(active) }
+            if mayHold(active, isLast: isLast) {
+                var reply = Reply(.responseHeaders)
+                describe(&reply, frame)
+                active.heldHead = OrchestratedExchange.HeldHead(fields: response, reply: reply)
+                return worked(since: arrivedAt)
+            }
             noteDecodeBegan(active)
         }
         beginReading(response)
 
         var reply = Reply(.responseHeaders)
-        reply.headers.set(ControlHeaders.seen, "true")
-        addHeaders(to: &reply, frame)
-        if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }
+        describe(&reply, frame)
         stages = nil
         if !isLast, let modes = modesWithoutBodies {
             reply.bodyModes = modes
@@ -49,6 +53,12 @@ extension Exchange {
         reservation =
             current.endpoint.hostPort == endpoint
             ? current : director.move(current, to: endpoint, prompt: prompt, record: record)
+    }
+
+    private func describe(_ reply: inout Reply, _ frame: borrowing Frame) {
+        reply.headers.set(ControlHeaders.seen, "true")
+        addHeaders(to: &reply, frame)
+        if let attempts = record.attempts { reply.headers.set(ControlHeaders.attempts, String(attempts)) }
     }
 
     private func addHeaders(to reply: inout Reply, _ frame: borrowing Frame) {
@@ -135,6 +145,7 @@ extension Exchange {
 
     func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
         let arrivedAt = MonotonicTime.now()
+        try await releaseHead()
         read(frame, at: arrivedAt)
         switch form {
         case .chunks(let isLast):
@@ -149,6 +160,7 @@ extension Exchange {
     }
 
     func answerResponseTrailers(_ form: Conversation.ResponseForm) async throws {
+        try await releaseHead()
         if case .chunks = form { try await sendHeld(endsBody: true, endsStream: false, since: .now()) }
         finish()
         try await send(Reply(.responseTrailers))

@@ -185,6 +185,7 @@ final class Exchange {
     /// Sends a whole response and ends the exchange.
     private func answerAtOnce(_ answer: ImmediateAnswer) async -> RPCStatus {
         record.status = answer.status
+        if answer.status >= 400, record.errorCode == nil { record.errorCode = "ModelServerError" }
         concludeLegs(isDecoded: false)
         var reply = Reply(.immediate(status: answer.status))
         for header in answer.headers { reply.headers.set(header.name, header.value) }

@@ -9,6 +9,9 @@ package import Pool
 package protocol Connector: Sendable {
     var order: LegOrder { get }
 
+    /// Whether an endpoint that decodes can compute the prompt, too. Where it cannot, a request without a prefill would wait in vain.
+    var decodesAlone: Bool { get }
+
     /// Whether the request's work can be split over two endpoints of this family.
     func suitability(of request: InferenceRequest, in body: SharedBytes) -> Suitability
 

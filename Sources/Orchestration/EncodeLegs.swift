@@ -28,7 +28,7 @@ extension Orchestrator {
             request.journal.reached(.encodeComplete)
         case .failure(.exhausted):
             if now() >= request.deadline { throw .deadline }
-            if run.made == 0, run.withoutPermit > 0 { throw .noPermit }
+            if !run.hasStarted, run.withoutPermit > 0 { throw .noPermit }
             try giveUp(.encode, request)
         case .failure(let error): throw error
         }
@@ -96,7 +96,6 @@ extension Orchestrator {
                 run.failed[index].insert(pick.endpoint.number)
                 continue
             }
-            run.made += 1
             let leg = LegRequest(
                 stage: .encode,
                 endpoint: pick.endpoint,
@@ -104,7 +103,8 @@ extension Orchestrator {
                 body: connector.body(of: item, context),
                 requestID: "\(request.facts.requestID)-enc-\(index)",
                 attempt: run.failures[index] + 1,
-                timeout: timeout(request)
+                timeout: timeout(request),
+                isLastMoment: isLastMoment(request)
             )
             run.underWay[index] = EncodeUnderWay(leg, pick, consume pass, at: now)
             return leg
@@ -134,13 +134,15 @@ extension Orchestrator {
         }
         report(request, leg, verdict.outcome, seconds: result.seconds)
         switch verdict {
-        case .success: return nil
+        case .success:
+            run.hasStarted = true
+            return nil
         case .refused(let answer): return .refused(answer)
         case .cancelled: return .clientGone
         case .noPermit:
-            run.made -= 1
             run.withoutPermit += 1
         case .elsewhere:
+            run.hasStarted = true
             run.failures[item] += 1
         }
         run.failed[item].insert(leg.endpoint.number)
@@ -180,7 +182,8 @@ private struct EncodeRun {
     /// By item.
     var underWay: [Int: EncodeUnderWay] = [:]
     var done = 0
-    var made = 0
+    /// A leg has ended that could begin.
+    var hasStarted = false
     var withoutPermit = 0
 
     init(items: Int) {

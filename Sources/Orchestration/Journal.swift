@@ -27,6 +27,9 @@ package protocol OrchestrationJournal: AnyObject {
     /// No prefill (or encode) endpoint could do it: the request fails, or is decoded where its prompt is computed, too.
     func exhausted(_ stage: Stage, decodesLocally: Bool)
 
+    /// The engines cannot split the request, so that the endpoint that decodes does it all; why.
+    func decodedAlone(_ reason: String)
+
     /// A prompt was computed for a decode that never began.
     func stranded()
 }

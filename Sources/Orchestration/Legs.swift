@@ -19,6 +19,8 @@ package struct LegRequest: Sendable {
     package var attempt: Int
     /// To the last byte of the answer; of one whose body follows piece by piece, to its head.
     package var timeout: Duration
+    /// Whether `timeout` is what the request as a whole has left: running out of it says nothing of the endpoint.
+    package var isLastMoment: Bool
     /// Whether a connection that turns out to be dead may be replaced and the leg sent again; not where an engine may act on it only once.
     package var mayResend: Bool
 
@@ -33,6 +35,7 @@ package struct LegRequest: Sendable {
         requestID: String,
         attempt: Int,
         timeout: Duration,
+        isLastMoment: Bool = false,
         mayResend: Bool = true
     ) {
         self.stage = stage
@@ -45,6 +48,7 @@ package struct LegRequest: Sendable {
         self.requestID = requestID
         self.attempt = attempt
         self.timeout = timeout
+        self.isLastMoment = isLastMoment
         self.mayResend = mayResend
     }
 }

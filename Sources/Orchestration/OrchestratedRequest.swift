@@ -107,8 +107,18 @@ package final class OrchestratedRequest {
     }
 
     /// A decode that was handed off failed: what follows must be done by `deadline`, and without that endpoint.
-    package func decodeFailed(_ endpoint: Endpoint, _ deadline: MonotonicTime) {
+    ///
+    /// - Parameter report: how, for who is told when nothing helps.
+    package func decodeFailed(_ endpoint: Endpoint, _ report: LegReport, _ deadline: MonotonicTime) {
+        failures.append(report)
         failedDecodes.insert(endpoint.number)
+        finishedPrefill = nil
+        decodeAttempts += 1
+        self.deadline = deadline
+    }
+
+    /// The same when the prefill beside it failed: the endpoint may serve again.
+    package func decodeCancelled(_ deadline: MonotonicTime) {
         finishedPrefill = nil
         decodeAttempts += 1
         self.deadline = deadline
@@ -150,7 +160,8 @@ package final class OrchestratedRequest {
             outcome: outcome,
             seconds: seconds
         )
-        if outcome != "ok" { failures.append(report) }
+        // What was called off did not fail.
+        if outcome != LegVerdict.okOutcome, outcome != LegFailure.Code.cancelled.rawValue { failures.append(report) }
         journal.ended(report)
     }
 }

@@ -74,8 +74,8 @@ package struct OrchestrationSettings: Sendable, Equatable {
     package var breaker = BreakerSettings()
     package var ports = Ports()
     package var subRequests = SubRequestSettings()
-    /// How long a decode that the gateway was given may stay silent before Apus runs it again elsewhere; only for requests whose answer is not
-    /// a stream. Nil: for as long as the gateway waits, unless the endpoint is found dead.
+    /// How long a decode may be silent before it is run again elsewhere. In handoff only for requests whose answer is no stream; nil there: for
+    /// as long as the gateway waits, unless the endpoint is found dead. In relay for the first byte of any answer; nil there: the deadline.
     package var decodeTimeout: Duration?
 
     package init() {}

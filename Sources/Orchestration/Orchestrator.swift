@@ -37,6 +37,9 @@ package final class Orchestrator: Sendable {
         self.sleep = sleep
     }
 
+    /// Whether a request that no prefill endpoint serves is left to the one that decodes.
+    package var decodesLocally: Bool { settings.onExhausted == .decodeLocal && connector.decodesAlone }
+
     package var breakerPolicy: Breaker.Policy {
         Breaker.Policy(failures: settings.breaker.failures, openFor: settings.breaker.openFor)
     }
@@ -46,7 +49,8 @@ package final class Orchestrator: Sendable {
 
     /// Does all that comes before a decode, and chooses who decodes.
     ///
-    /// May be called again when a decode failed before its answer began: what is still good is used again.
+    /// May be called again when a decode failed before its answer began: what is still good is used again. Every order is to be concluded
+    /// (`conclude`) when its decode has ended or has been given up.
     package func prepareDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> DecodeOrder {
         try examine(request)
         if request.wantsEncode, !request.isEncoded { try await encode(request) }
@@ -68,7 +72,8 @@ package final class Orchestrator: Sendable {
         request.isExamined = true
         switch connector.suitability(of: inference, in: request.facts.body) {
         case .suitable: break
-        case .decodeAlone:
+        case .decodeAlone(let reason):
+            request.journal.decodedAlone(reason)
             request.wantsPrefill = false
             request.first[.prefill] = nil
         case .refused(let reason): throw .unsuitable(reason)
@@ -111,7 +116,7 @@ package final class Orchestrator: Sendable {
         if let first = request.first.removeValue(forKey: .decode), prefill == nil, !isOut(first.endpoint) {
             return first
         }
-        if let prefill {
+        if let prefill, !pairs.isEmpty {
             let pick = request.picker.pick(.decode, peer: prefill) {
                 isOut($0) || !self.pairs.allows(prefill, $0, at: now)
             }
@@ -187,6 +192,9 @@ package final class DecodeOrder {
     var hasReportedCompanion = false
 
     package var endpoint: Endpoint? { decode?.endpoint }
+
+    /// Whether the prefill beside the decode may still fail it.
+    package var awaitsPrefill: Bool { companion != nil && !hasReportedCompanion }
 
     init(
         _ request: OrchestratedRequest,

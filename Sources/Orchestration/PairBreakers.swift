@@ -16,6 +16,9 @@ package final class PairBreakers: Sendable {
 
     package init() {}
 
+    /// No pair has failed lately.
+    var isEmpty: Bool { breakers.withLock { $0.isEmpty } }
+
     package func allows(_ prefill: Endpoint, _ decode: Endpoint, at now: MonotonicTime) -> Bool {
         breaker(prefill, decode)?.allows(at: now) ?? true
     }

@@ -58,13 +58,19 @@ extension Orchestrator {
             headers: connector.prefillHeaders(context),
             requestID: request.facts.requestID,
             attempt: request.prefills.made,
-            timeout: timeout(request)
+            timeout: timeout(request),
+            isLastMoment: isLastMoment(request)
         )
     }
 
     /// What an attempt may take: its own limit, or what is left of the whole request's.
     func timeout(_ request: OrchestratedRequest) -> Duration {
         max(.milliseconds(1), min(settings.attemptTimeout, request.deadline.elapsed(since: now())))
+    }
+
+    /// Whether that is what is left of the whole request's.
+    func isLastMoment(_ request: OrchestratedRequest) -> Bool {
+        request.deadline.elapsed(since: now()) < settings.attemptTimeout
     }
 
     func settle(_ pass: consuming BreakerPass, _ result: Result<LegAnswer, LegFailure>) {
@@ -132,7 +138,7 @@ extension Orchestrator {
 
     /// Fails, or leaves the stage to the endpoint that decodes.
     func giveUp(_ stage: Stage, _ request: OrchestratedRequest) throws(OrchestrationError) {
-        let isLocal = settings.onExhausted == .decodeLocal
+        let isLocal = settings.onExhausted == .decodeLocal && (stage != .prefill || connector.decodesAlone)
         request.journal.exhausted(stage, decodesLocally: isLocal)
         if !isLocal { throw .exhausted(stage, request.failures) }
     }

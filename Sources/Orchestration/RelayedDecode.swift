@@ -3,7 +3,7 @@ internal import Inference
 internal import Pool
 internal import Scheduling
 
-/// A decode that Apus runs itself: its answer has begun, and nothing of it has been passed on.
+/// A decode that Apus runs itself: its answer has begun, and nothing of it has been passed on. Its order is to be concluded at its end.
 package struct RelayedDecode {
     package let order: DecodeOrder
     /// 1 for the first.
@@ -132,7 +132,8 @@ extension Orchestrator {
             body: order.body,
             requestID: request.facts.requestID,
             attempt: request.decodeAttempts,
-            timeout: max(.milliseconds(1), request.deadline.elapsed(since: now())),
+            timeout: settings.decodeTimeout ?? max(.milliseconds(1), request.deadline.elapsed(since: now())),
+            isLastMoment: settings.decodeTimeout == nil,
             // What the prefill left is good for one decode only.
             mayResend: order.prefill == nil
         )
@@ -195,7 +196,9 @@ extension Orchestrator {
             case .success(let first): return .open(open, first: first)
             case .failure(let failure):
                 guard isLate.isSet, failure.code == .cancelled else { return .failed(failure) }
-                return .failed(LegFailure(.timeout, "no byte of an answer in time", countsForBreaker: true))
+                return .failed(
+                    LegFailure(.timeout, "no byte of an answer in time", countsForBreaker: !leg.isLastMoment)
+                )
             }
         }
     }

@@ -22,6 +22,8 @@ package final class Breaker: Sendable {
 
     private struct Record {
         var failures = 0
+        /// Counted while it is closed.
+        var successes: UInt64 = 0
         /// Nil while it is closed.
         var openUntil: MonotonicTime?
         var probe: UInt64 = 0
@@ -49,14 +51,14 @@ package final class Breaker: Sendable {
 
     /// Lets a request go, or not: nil. Say what became of it; a pass that is dropped without a word says nothing of the endpoint.
     package func enter(at now: MonotonicTime) -> BreakerPass? {
-        let probe: UInt64? = record.withLock { record in
-            guard let until = record.openUntil else { return 0 }
+        let entered: (probe: UInt64, successes: UInt64)? = record.withLock { record in
+            guard let until = record.openUntil else { return (0, record.successes) }
             guard !record.isProbing, now >= until else { return nil }
             record.isProbing = true
             record.probe += 1
-            return record.probe
+            return (record.probe, record.successes)
         }
-        return probe.map { BreakerPass(breaker: self, probe: $0) }
+        return entered.map { BreakerPass(breaker: self, probe: $0.probe, successes: $0.successes) }
     }
 
     /// - Parameter probe: the number of the try, 0 for a request that went while the breaker was closed.
@@ -65,13 +67,17 @@ package final class Breaker: Sendable {
             // A success from before it opened is old news.
             guard record.openUntil == nil || (probe != 0 && probe == record.probe) else { return }
             record.failures = 0
+            record.successes += 1
             record.openUntil = nil
             record.isProbing = false
         }
     }
 
-    fileprivate func failed(probe: UInt64, at now: MonotonicTime, _ policy: Policy) {
+    /// - Parameter successes: how many there were when the request went.
+    fileprivate func failed(probe: UInt64, successes: UInt64, at now: MonotonicTime, _ policy: Policy) {
         record.withLock { record in
+            // The endpoint has answered others since that request went: of several that time out late, together, none tells of it.
+            guard record.openUntil != nil || record.successes == successes else { return }
             record.failures += 1
             if record.isProbing, probe == record.probe {
                 record.isProbing = false
@@ -94,10 +100,12 @@ package final class Breaker: Sendable {
 package struct BreakerPass: ~Copyable, Sendable {
     private let breaker: Breaker
     private let probe: UInt64
+    private let successes: UInt64
 
-    fileprivate init(breaker: Breaker, probe: UInt64) {
+    fileprivate init(breaker: Breaker, probe: UInt64, successes: UInt64) {
         self.breaker = breaker
         self.probe = probe
+        self.successes = successes
     }
 
     /// The endpoint was reached, whatever it answered.
@@ -105,9 +113,9 @@ package struct BreakerPass: ~Copyable, Sendable {
         breaker.succeeded(probe: probe)
     }
 
-    /// The endpoint could not be reached.
+    /// The endpoint could not be reached. Does not count when others have reached it since this request went.
     package consuming func failed(at now: MonotonicTime, _ policy: Breaker.Policy) {
-        breaker.failed(probe: probe, at: now, policy)
+        breaker.failed(probe: probe, successes: successes, at: now, policy)
     }
 
     deinit {

@@ -22,9 +22,8 @@ package struct Candidates: Sendable {
         /// Effective waiting and running requests.
         package let waiting: Float
         package let running: Float
-        /// Waiting requests as the page has them.
-        package let scrapedWaiting: Float
-        /// Requests that wait, as far as can be told: those of the page, and of what was sent since what the engine will not run at once.
+        /// Requests that wait, as far as can be told: those of the page, and of what was sent since what the engine is not taken to run
+        /// at once.
         package let queued: Float
         /// Effective share of the KV cache in use, 0...1.
         package let kvCacheUsage: Float
@@ -73,7 +72,9 @@ package struct Candidates: Sendable {
 
     /// Those of the highest preference that there is.
     package var preferred: Candidates {
-        list.map(\.preference).max().map { preferred(atLeast: $0) } ?? self
+        var highest = Preference.unreachable
+        for candidate in list where candidate.preference > highest { highest = candidate.preference }
+        return preferred(atLeast: highest)
     }
 
     /// The candidates for whose positions `keep` is true, in the same order.
@@ -95,10 +96,12 @@ package struct Candidates: Sendable {
             index: index,
             waiting: Float(snapshot.metrics[index].waitingQueueSize + load.unseenRequests),
             running: Float(snapshot.metrics[index].runningRequests + load.unseenRequests),
-            scrapedWaiting: Float(snapshot.metrics[index].waitingQueueSize),
             queued: Float(
-                snapshot.metrics[index].waitingQueueSize
-                    + max(0, load.unseenRequests - snapshot.metrics[index].freePlaces)
+                snapshot.metrics[index].freePlaces.queued(
+                    waiting: snapshot.metrics[index].waitingQueueSize,
+                    sent: load.unseenRequests,
+                    ended: load.endedRequests
+                )
             ),
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,

@@ -13,6 +13,8 @@ package final class EndpointLoad: Sendable {
         /// The part of both that the latest scrape cannot have seen.
         package var unseenRequests = 0
         package var unseenTokens = 0
+        /// Requests that the latest scrape saw and that have ended since.
+        package var endedRequests = 0
         /// The number of the latest reservation; changes with every new one.
         package var latest: UInt64 = 0
     }
@@ -77,8 +79,10 @@ package final class EndpointLoad: Sendable {
         state.withLock { $0.reading.tokens -= tokens }
     }
 
-    /// - Parameter counted: those of the tokens that still count as in flight.
-    func remove(number: UInt64, tokens: Int, counted: Int) {
+    /// - Parameters:
+    ///   - counted: those of the tokens that still count as in flight.
+    ///   - hasEnded: whether the request has ended now, and not at some time that nobody told.
+    func remove(number: UInt64, tokens: Int, counted: Int, hasEnded: Bool) {
         state.withLock { state in
             state.reading.requests -= 1
             state.reading.tokens -= counted
@@ -86,9 +90,10 @@ package final class EndpointLoad: Sendable {
                 guard Self.remove(number, from: &state.unseen) else { return }
                 state.reading.unseenRequests -= 1
                 state.reading.unseenTokens -= tokens
-            } else if Self.remove(number, from: &state.justSeen) {
-                state.justSeenTokens -= tokens
+                return
             }
+            if hasEnded { state.reading.endedRequests += 1 }
+            if Self.remove(number, from: &state.justSeen) { state.justSeenTokens -= tokens }
         }
     }
 
@@ -107,6 +112,7 @@ package final class EndpointLoad: Sendable {
     /// A page that was asked for after reservation `mark` is now known: those up to it are on the page.
     func seen(upTo mark: UInt64) {
         state.withLock { state in
+            state.reading.endedRequests = 0
             guard mark > state.mark else { return }
             state.mark = mark
             state.justSeen = Array(state.unseen.prefix { $0.number <= mark })

@@ -5,14 +5,7 @@ package struct EndpointMetrics: Sendable, Equatable {
     /// Requests accepted by the engine and not yet running.
     package var waitingQueueSize = 0
     package var runningRequests = 0
-    /// The most that were seen to run while nothing waited; what ran when something did.
-    var mostRunning = 0
-    /// Requests that the engine would likely run at once. Where nothing waits these are as many as it ran before, and a quarter more than
-    /// run now, since there may be more room than was ever used.
-    var freePlaces: Int {
-        waitingQueueSize > 0 ? 0 : max(0, mostRunning - runningRequests) + runningRequests / 4
-    }
-
+    var freePlaces = FreePlaces()
     /// Share of the KV cache in use, 0...1.
     package var kvCacheUsage = 0.0
     /// LoRA adapters with running requests, and with requests that wait for a slot.
@@ -53,12 +46,16 @@ package struct MetricsUpdate: Sendable, Equatable {
     /// Whether the page said nothing that Apus reads.
     package var isEmpty: Bool { self == MetricsUpdate() }
 
-    func apply(to metrics: inout EndpointMetrics) {
+    /// - Parameter sent: the requests that were sent to the endpoint between the page before and this one.
+    func apply(to metrics: inout EndpointMetrics, sent: Int) {
+        let waited = metrics.waitingQueueSize
         if let waitingQueueSize { metrics.waitingQueueSize = waitingQueueSize }
         if let runningRequests { metrics.runningRequests = runningRequests }
-        metrics.mostRunning =
-            metrics.waitingQueueSize > 0
-            ? metrics.runningRequests : max(metrics.mostRunning, metrics.runningRequests)
+        metrics.freePlaces.saw(
+            waiting: metrics.waitingQueueSize,
+            running: metrics.runningRequests,
+            started: max(0, sent + waited - metrics.waitingQueueSize)
+        )
         if let kvCacheUsage { metrics.kvCacheUsage = kvCacheUsage }
         if let adapters {
             metrics.activeModels = adapters.active

@@ -49,6 +49,8 @@ private final class HeldReservation: Sendable {
     private let reservation: Reservation
 
     init(_ reservation: consuming Reservation) {
+        var reservation = reservation
+        reservation.loseSight()
         self.reservation = reservation
     }
 

@@ -162,7 +162,8 @@ package final class Pool: Sendable {
             return scrapeFailed(endpoint, .other("no known metric on the page"))
         }
         record(of: endpoint) { record in
-            update.apply(to: &record.metrics)
+            let sent = mark.reservation > record.mark ? mark.reservation - record.mark : 0
+            update.apply(to: &record.metrics, sent: Int(clamping: sent))
             record.scrape.updatedAt = mark.startedAt
             record.scrape.failures = 0
             record.scrape.error = nil

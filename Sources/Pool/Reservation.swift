@@ -8,6 +8,8 @@ package struct Reservation: ~Copyable, Sendable {
     private let number: UInt64
     /// Those of `tokens` that still count as in flight.
     private var countedTokens: Int
+    /// Whether it is given back when the request ends.
+    private var isObserved = true
 
     init(endpoint: Endpoint, tokens: Int, number: UInt64) {
         self.endpoint = endpoint
@@ -17,7 +19,7 @@ package struct Reservation: ~Copyable, Sendable {
     }
 
     deinit {
-        endpoint.load.remove(number: number, tokens: tokens, counted: countedTokens)
+        endpoint.load.remove(number: number, tokens: tokens, counted: countedTokens, hasEnded: isObserved)
         endpoint.watch.loadChanged(of: endpoint)
     }
 
@@ -29,4 +31,7 @@ package struct Reservation: ~Copyable, Sendable {
     }
 
     package consuming func release() {}
+
+    /// Nobody will tell when the request ends.
+    mutating func loseSight() { isObserved = false }
 }

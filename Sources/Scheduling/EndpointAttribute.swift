@@ -14,8 +14,9 @@ package enum EndpointAttribute: String, Sendable, CaseIterable {
 
     /// The candidate's value; nil when it has told none.
     ///
-    /// - Parameter isLimit: whether it is compared with a limit: what was sent since the page counts as running then, not as waiting, too.
-    package func value(at position: Int, of candidates: Candidates, isLimit: Bool = false) -> Double? {
+    /// - Parameter isLimited: whether it is compared with a limit. Then it is what the page says: what was sent since counts in scores, but
+    ///   idle engines are about to run it.
+    package func value(at position: Int, of candidates: Candidates, isLimited: Bool = false) -> Double? {
         let candidate = candidates.list[position]
         switch self {
         case .inFlightRequests: return Double(candidate.inFlightRequests)
@@ -26,7 +27,10 @@ package enum EndpointAttribute: String, Sendable, CaseIterable {
         guard candidates.snapshot.scrapes[candidate.index].updatedAt != nil else { return nil }
         let metrics = candidates.snapshot.metrics
         switch self {
-        case .waitingQueueSize: return Double(isLimit ? candidate.scrapedWaiting : candidate.waiting)
+        case .waitingQueueSize where isLimited: return Double(metrics[candidate.index].waitingQueueSize)
+        case .runningRequestsSize where isLimited: return Double(metrics[candidate.index].runningRequests)
+        case .kvCacheUsagePercent where isLimited: return metrics[candidate.index].kvCacheUsage
+        case .waitingQueueSize: return Double(candidate.waiting)
         case .runningRequestsSize: return Double(candidate.running)
         case .kvCacheUsagePercent: return Double(candidate.kvCacheUsage)
         case .maxActiveModels: return Self.known(metrics[candidate.index].maxActiveModels)

@@ -55,24 +55,20 @@ package struct SchedulingProfile: Sendable {
         self.pickerType = pickerType
     }
 
-    /// Decides among the candidates that can be relied on; among the others only when the filters leave none of these. Nil when they leave
-    /// nobody at all.
+    /// Decides among the candidates that answer; among the others only when the filters leave none of these. Nil when they leave nobody at
+    /// all.
     package func run(
         _ request: SchedulingRequest,
         _ offered: Candidates,
         using generator: inout SeededGenerator
     ) -> ProfileResult? {
-        var tried = 0
-        for preference in Candidates.Preference.allCases.reversed() {
-            let candidates = offered.preferred(atLeast: preference)
-            guard candidates.count > tried else { continue }
-            if let result = decide(request, candidates, using: &generator) { return result }
-            tried = candidates.count
-        }
-        return nil
+        let answering = offered.preferred(atLeast: .stale)
+        if let result = decide(request, answering, using: &generator) { return result }
+        return answering.count < offered.count ? decide(request, offered, using: &generator) : nil
     }
 
-    /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody.
+    /// Filters in order, then `total = Σ clamp(score) × weight` per candidate, then the picker. Nil when the filters leave nobody. Of whom they
+    /// leave only those take part of whom most is known, so that a role whose endpoints tell nothing is served all the same.
     private func decide(
         _ request: SchedulingRequest,
         _ offered: Candidates,
@@ -84,6 +80,7 @@ package struct SchedulingProfile: Sendable {
             candidates = filter.filter.filter(request, candidates, using: &generator)
             stopwatch.lap()
         }
+        candidates = candidates.preferred
         let count = candidates.count
         guard count > 0 else { return nil }
         var scores: [Float] = []

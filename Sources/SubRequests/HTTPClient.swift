@@ -9,9 +9,10 @@ package typealias HTTPCompletion = @Sendable (Result<HTTPResponseHead, HTTPClien
 
 /// An HTTP/1.1 client over one libcurl multi handle on a thread of its own, with kept connections.
 ///
-/// `http://`, and `https://` with `HTTPRequest.trust`; no redirects, no proxy, no signals. A request that is cancelled closes its connection, so that the server notices. A kept
-/// connection that ends before the first byte of a response is replaced and the request sent again, once, as HTTP allows for what cannot have
-/// been processed.
+/// `http://`, and `https://` with `HTTPRequest.trust`; no redirects, no proxy, no signals. A request that is cancelled closes its connection, so
+/// that the server notices. A kept connection that ends before the first line of a response is replaced and the request sent again, once: servers
+/// end kept connections whenever they like, and mostly before they have seen the request. One that died while it worked on it has seen it, so
+/// what must not be done twice says so with `HTTPRequest.maySendAgain`.
 package final class HTTPClient: Sendable {
     private let loop = EventLoop()
     private let thread: Lock<pthread_t?>

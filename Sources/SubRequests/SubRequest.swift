@@ -63,6 +63,9 @@ package struct SubRequest: Sendable {
     /// False for what the server must not see twice: as `HTTPRequest.maySendAgain`.
     package var maySendAgain = true
 
+    /// True for a port that speaks plain http, whatever the settings say of the others.
+    package var isPlain = false
+
     package init(
         to target: SubRequestTarget,
         method: String = "POST",

@@ -132,15 +132,16 @@ package final class SubRequester: Sendable {
             let message = "header fields of \(bytes) bytes exceed \(settings.maxHeaderBytes)"
             throw SubRequestFailure(.refused, message)
         }
+        let trust = request.isPlain ? nil : settings.trust
         var plain = HTTPRequest(
             method: request.method,
-            url: (settings.trust == nil ? "http://" : "https://") + request.target.authority + request.path,
+            url: (trust == nil ? "http://" : "https://") + request.target.authority + request.path,
             headers: own,
             body: request.body,
             connectTimeout: min(settings.connectTimeout, left),
             timeout: min(request.timeout, left),
             maxResponseBytes: request.maxResponseBytes ?? settings.maxResponseBytes,
-            trust: settings.trust
+            trust: trust
         )
         plain.forwarded = forwarded
         plain.maxErrorBytes = settings.maxErrorBytes

@@ -5,7 +5,7 @@ internal import Glibc
 /// A started request as its owner holds it.
 struct PendingRequest: Sendable {
     let handle: HTTPTransfer
-    let request: HTTPRequest
+    var request: HTTPRequest
     let receiver: ResponseReceiver
 
     func fail(_ error: HTTPClientError) {
@@ -288,6 +288,10 @@ final class Transfer {
         buffer.begin(HTTPResponseHead(status: status, headers: headers, seconds: now.seconds(since: startedAt)))
         // What comes from now on are trailers.
         headers.removeAll()
+        // The answer may take minutes, and what was sent whole is not sent again.
+        if let body = pending?.request.body, body.pieces.position(at: body.count) == sent {
+            pending?.request.body = nil
+        }
     }
 
     func end(at time: MonotonicTime) {

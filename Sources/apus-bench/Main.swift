@@ -8,6 +8,7 @@ enum Main {
 
           floor         CPU per request of apus and of a bare server under the same load, in turn
           idle          cores and memory that a process uses while nothing is asked of it
+          decisions     CPU and memory of decisions alone: scheduling, the prefix index, flow control
           bare-server   the server that `floor` compares with: the same frames, constants, no thought
 
         `apus-bench COMMAND --help` shows the command's options.
@@ -23,6 +24,7 @@ enum Main {
             switch command {
             case "floor": try FloorCommand.run(words)
             case "idle": try IdleCommand.run(words)
+            case "decisions": try DecisionsCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
             case "--help", "-h", "help": write(help, to: 1)
             default: fail("unknown command \(command)\n\n" + help, code: 64)

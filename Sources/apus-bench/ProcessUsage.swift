@@ -46,6 +46,13 @@ struct ProcessUsage {
     }
 }
 
+/// What this process's threads have used of the CPU.
+func processCPUNanoseconds() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 /// Seconds on the monotonic clock.
 func monotonicSeconds() -> Double {
     var time = timespec()

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Configuration
+internal import Discovery
 internal import EndpointPicker
 internal import Glibc
 internal import HTTPServer
@@ -13,9 +14,41 @@ struct AdminPages: Sendable {
     let telemetry: Telemetry
     let reload: ConfigurationReload
     let options: ServeOptions
+    let log: Logger
     let readiness: Readiness
+    /// Who may read more than whether we are ready; nil: everybody.
+    var review: AccessReview?
 
     func answer(_ request: HTTPRequest) -> HTTPReply {
+        guard let review, !["/healthz", "/readyz"].contains(request.path) else { return page(request) }
+        let later = HTTPLaterReply()
+        Task {
+            switch await review.verdict(authorization: request.header("authorization"), path: request.path) {
+            case .allowed:
+                if case .response(let response) = page(request) { later.complete(response) } else { later.drop() }
+            case .unauthenticated:
+                later.complete(
+                    HTTPResponse(
+                        status: 401,
+                        contentType: "text/plain",
+                        text: "Unauthorized\n",
+                        headers: [HTTPHeader("www-authenticate", "Bearer")]
+                    )
+                )
+            case .forbidden(let user):
+                log.info("metrics refused", ["user": user, "path": request.path])
+                later.complete(HTTPResponse(status: 403, contentType: "text/plain", text: "Forbidden\n"))
+            case .unknown(let problem):
+                log.warning("metrics refused: Kubernetes cannot be asked who is asking", ["error": problem])
+                later.complete(
+                    HTTPResponse(status: 503, contentType: "text/plain", text: "authentication is not available\n")
+                )
+            }
+        }
+        return .later(later)
+    }
+
+    private func page(_ request: HTTPRequest) -> HTTPReply {
         guard request.method == "GET" || request.method == "HEAD" else {
             return .response(HTTPResponse(status: 405, contentType: "text/plain", text: "only GET is served here\n"))
         }
@@ -28,8 +61,7 @@ struct AdminPages: Sendable {
         case "/healthz":
             return text("ok\n")
         case "/readyz":
-            if readiness.isDraining { return text("draining\n", status: 503) }
-            return pool.isSynced ? text("ok\n") : text("the endpoints are not known yet\n", status: 503)
+            return readiness.obstacle.map { text("\($0)\n", status: 503) } ?? text("ok\n")
         case "/debug/endpoints":
             return json(endpoints())
         case "/debug/decisions":
@@ -137,7 +169,7 @@ struct AdminPages: Sendable {
     /// Puts the pool and the prefix index among the metrics.
     func exposePool() {
         let pool = pool
-        let name = options.poolName.isEmpty ? "default" : options.poolName
+        let name = options.poolLabel
         telemetry.metrics.registry.exposeProcess()
         telemetry.metrics.exposeInfo(commit: "", buildRef: Main.version)
         telemetry.metrics.exposePool {

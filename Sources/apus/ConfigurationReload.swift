@@ -23,6 +23,13 @@ final class ConfigurationReload: Sendable {
     private let telemetry: Telemetry
     private let log: Logger
     private let watcher: FileWatcher?
+    private let objectives: Lock<Objectives>
+
+    /// Priorities and rewritten models: of the configuration, and of Kubernetes, which come before them.
+    private struct Objectives {
+        var configured: (ObjectiveTable, ModelRewriteTable)
+        var inCluster: ([InferenceObjective], [InferenceModelRewrite]) = ([], [])
+    }
 
     init(
         _ options: ServeOptions,
@@ -40,6 +47,7 @@ final class ConfigurationReload: Sendable {
         self.legs = legs
         self.telemetry = telemetry
         self.log = log
+        objectives = Lock(Objectives(configured: (setup.objectives, setup.modelRewrites)))
         watcher = options.configFile.isEmpty ? nil : FileWatcher(path: options.configFile)
     }
 
@@ -50,6 +58,34 @@ final class ConfigurationReload: Sendable {
     func stop() {
         watcher?.stop()
     }
+
+    // MARK: Objectives
+
+    /// Takes these for what Kubernetes says of priorities.
+    func use(_ objectives: [InferenceObjective]) {
+        useObjectives { $0.inCluster.0 = objectives }
+    }
+
+    /// Takes these for what Kubernetes says of rewritten models.
+    func use(_ rewrites: [InferenceModelRewrite]) {
+        useObjectives { $0.inCluster.1 = rewrites }
+    }
+
+    private func useObjectives(_ change: (inout Objectives) -> Void) {
+        objectives.withLock { objectives in
+            change(&objectives)
+            let table = ObjectiveTable(objectives.inCluster.0 + objectives.configured.0.objectives)
+            let rewrites = ModelRewriteTable(objectives.inCluster.1 + objectives.configured.1.rewrites)
+            director.use(table)
+            director.use(rewrites)
+            setup.withLock { setup in
+                setup.objectives = table
+                setup.modelRewrites = rewrites
+            }
+        }
+    }
+
+    // MARK: The file
 
     private func reload() {
         let current = setup.withLock { $0 }
@@ -76,10 +112,9 @@ final class ConfigurationReload: Sendable {
             settings: DirectorSettings(changed, options),
             orchestration: legs.orchestration(changed.orchestration)
         )
-        director.use(changed.objectives)
-        director.use(changed.modelRewrites)
         director.admission?.controller.update(settings: changed.admission)
         setup.withLock { $0 = changed }
+        useObjectives { $0.configured = (changed.objectives, changed.modelRewrites) }
         telemetry.configurationChanged(accepted: true)
         log.info("configuration reloaded", ["file": options.configFile])
     }

@@ -31,8 +31,8 @@ final class LegRunning: Sendable {
             pairs: pairs,
             resumptions: resumptions
         )
-        return DirectorOrchestration(orchestrator: orchestrator) { [requester] headers, traceParent in
-            SubRequestTransport(requester, headers, traceParent: traceParent)
+        return DirectorOrchestration(orchestrator: orchestrator) { [requester] headers, trace in
+            SubRequestTransport(requester, headers, trace: trace)
         }
     }
 }

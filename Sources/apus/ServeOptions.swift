@@ -49,11 +49,29 @@ struct ServeOptions: Sendable {
     var verbosity = 1
     var logFormat = ""
 
-    /// The pool's namespace: the flag, the environment's NAMESPACE, or `default`.
+    /// Of the pod or the kubeconfig, where endpoints come from Kubernetes.
+    var clusterNamespace: String?
+
+    /// The pool's namespace: the flag, the environment's NAMESPACE, that of the cluster's files, or `default`.
     var namespace: String {
         if !poolNamespace.isEmpty { return poolNamespace }
-        let environment = getenv("NAMESPACE").map { String(cString: $0) } ?? ""
-        return environment.isEmpty ? "default" : environment
+        return Self.environment("NAMESPACE") ?? clusterNamespace ?? "default"
+    }
+
+    /// The pool's name in metrics and in the lease's.
+    var poolLabel: String {
+        if !poolName.isEmpty { return poolName }
+        return endpointSelector.isEmpty ? "default" : deploymentName ?? "default"
+    }
+
+    /// The name of the deployment that we are a pod of: POD_NAME without its last two parts.
+    var deploymentName: String? {
+        let parts = Self.environment("POD_NAME")?.split(separator: "-") ?? []
+        return parts.count > 2 ? parts.dropLast(2).joined(separator: "-") : nil
+    }
+
+    private static func environment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// The names of the flags that were given.

@@ -26,6 +26,7 @@ final class Service: Sendable {
     private let admission: AdmissionController
     private let reload: ConfigurationReload
     private let endpoints: EndpointSource
+    private let cluster: Cluster?
     private let client: HTTPClient
     private let traces: TraceExport?
     private let scraper: Scraper?
@@ -36,17 +37,23 @@ final class Service: Sendable {
     private let healthServer: Server
     private let admin: HTTPServer
 
-    init(_ options: ServeOptions) throws(StartError) {
-        self.options = options
+    init(_ given: ServeOptions) throws(StartError) {
+        var options = given
         let format = LogFormat(rawValue: options.logFormat) ?? (isatty(STDERR_FILENO) == 1 ? .text : .json)
         log = Logger(verbosity: options.verbosity, format: format)
         CoreLog.redirect { [log] in log.warning("gRPC: \($0)") }
-        try Self.refuse(options)
-        for flag in Self.flagsWithoutEffect(options) { log.warning("--\(flag) has no effect") }
         tls = options.secureServing ? try ServingTLS(options, log: log) : nil
 
         let prefixIndex = PrefixIndex()
         let setup = try Self.setup(options, prefixIndex, log)
+        let isInCluster = Cluster.isSource(options, setup.discovery)
+        try Self.refuse(options, isInCluster: isInCluster)
+        for flag in Self.flagsWithoutEffect(options, isInCluster: isInCluster) {
+            log.warning("--\(flag) has no effect")
+        }
+        let access = isInCluster ? try Cluster.access() : nil
+        options.clusterNamespace = access?.namespace
+        self.options = options
         accessLines = LineWriter(descriptor: STDOUT_FILENO)
         let tracer = TraceExport.tracer(options, log: log)
         let telemetry = Telemetry(accessLog: AccessLog(writer: accessLines, format: format), tracer: tracer)
@@ -54,7 +61,7 @@ final class Service: Sendable {
         let admission = DirectorAdmission(
             setup.admission,
             pool: pool,
-            poolName: options.poolName.isEmpty ? "default" : options.poolName,
+            poolName: options.poolLabel,
             telemetry: telemetry
         )
         self.admission = admission.controller
@@ -80,12 +87,13 @@ final class Service: Sendable {
         director.use(setup.objectives)
         director.use(setup.modelRewrites)
         reload = ConfigurationReload(options, setup, prefixIndex, director, legs, telemetry, log)
-        readiness = Readiness(pool)
-        let pages = AdminPages(
+        readiness = Readiness(pool, isElected: options.leaderElection)
+        var pages = AdminPages(
             pool: pool,
             telemetry: telemetry,
             reload: reload,
             options: options,
+            log: log,
             readiness: readiness
         )
         pages.exposePool()
@@ -97,6 +105,22 @@ final class Service: Sendable {
             prefixIndex: prefixIndex,
             log: log
         )
+        if let access {
+            cluster = try Cluster(
+                options,
+                access,
+                client: client,
+                pool: pool,
+                prefixIndex: prefixIndex,
+                reload: reload,
+                readiness: readiness,
+                telemetry: telemetry,
+                log: log
+            )
+        } else {
+            cluster = nil
+        }
+        pages.review = cluster?.review
         traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
         scraper = Self.scraper(setup, pool, client, options, telemetry, log)
 
@@ -137,6 +161,7 @@ final class Service: Sendable {
         traces?.start()
         readiness.start()
         reload.start()
+        cluster?.start()
         let address = options.bindAddress
         log.info(
             "ext_proc listening on \(Endpoint.hostPort(address: address, port: server.port))",
@@ -148,9 +173,12 @@ final class Service: Sendable {
         await signals.waitForFirst()
         log.info("draining", ["streams": server.activeStreams, "timeout": "\(options.drainTimeout)"])
         readiness.drain()
+        // Another replica can take over while this one serves what it has.
+        async let resignation: Void? = cluster?.resign()
         // What waits for room is told to try elsewhere while there is time for it.
         admission.drain()
         await drain(signals)
+        _ = await resignation
         await stop()
         log.info("stopped")
         accessLines.stop()
@@ -179,6 +207,7 @@ final class Service: Sendable {
         admin.stop()
         reload.stop()
         endpoints.stop()
+        cluster?.stop()
         tls?.stop()
         scraper?.stop()
         await traces?.stop()
@@ -266,9 +295,9 @@ final class Service: Sendable {
         }
     }
 
-    // MARK: What is not there yet
+    // MARK: Flags
 
-    private static func refuse(_ options: ServeOptions) throws(StartError) {
+    private static func refuse(_ options: ServeOptions, isInCluster: Bool) throws(StartError) {
         var v4 = in_addr()
         var v6 = in6_addr()
         guard inet_pton(AF_INET, options.bindAddress, &v4) == 1 || inet_pton(AF_INET6, options.bindAddress, &v6) == 1
@@ -279,20 +308,25 @@ final class Service: Sendable {
         if !options.secureServing, !options.clientCAFile.isEmpty {
             throw StartError(description: "--client-ca-file needs TLS: --secure-serving=false excludes it")
         }
-        if options.leaderElection {
-            throw StartError(description: "--ha-enable-leader-election needs Kubernetes, which is not available yet")
+        if options.leaderElection, !isInCluster {
+            throw StartError(
+                description: "--ha-enable-leader-election needs endpoints from Kubernetes: --pool-name or"
+                    + " --endpoint-selector alone"
+            )
         }
     }
 
-    private static func flagsWithoutEffect(_ options: ServeOptions) -> [String] {
+    private static func flagsWithoutEffect(_ options: ServeOptions, isInCluster: Bool) -> [String] {
         let tls =
             options.secureServing ? [] : ["cert-path", "enable-cert-reload", "tls-min-version", "tls-cipher-suites"]
         let silent = Flag.all.filter { if case .withoutEffect = $0.kind { true } else { false } }.map(\.name)
         // Kubernetes' own, and what is computed when it is asked for.
-        let others = [
-            "pool-group", "endpoint-selector", "endpoint-target-ports", "refresh-prometheus-metrics-interval",
-            "metrics-endpoint-auth",
-        ]
+        var others = ["refresh-prometheus-metrics-interval"]
+        if !isInCluster {
+            others += ["pool-group", "endpoint-selector", "endpoint-target-ports", "metrics-endpoint-auth"]
+        } else {
+            others += options.endpointSelector.isEmpty ? ["endpoint-target-ports"] : ["pool-group"]
+        }
         return (tls + silent + others).filter { options.given.contains($0) }
     }
 }

@@ -34,8 +34,8 @@ final class TraceExport: Sendable {
             version: Main.version
         )
         guard options.tracing, let settings else { return nil }
-        guard settings.url.hasPrefix("http://") else {
-            log.error("no traces: they can be exported to http:// only, not to \(settings.url)")
+        guard settings.url.hasPrefix("http://") || settings.url.hasPrefix("https://") else {
+            log.error("no traces: they can be exported to http:// and https:// only, not to \(settings.url)")
             return nil
         }
         for warning in settings.warnings { log.warning("\(warning)") }
@@ -96,6 +96,14 @@ final class TraceExport: Sendable {
         if failure == nil { sendNext() }
     }
 
+    private var trust: TLSTrust {
+        TLSTrust(
+            caFile: tracer.settings.authoritiesFile,
+            clientCertificateFile: tracer.settings.clientCertificateFile,
+            clientKeyFile: tracer.settings.clientKeyFile
+        )
+    }
+
     private func request(_ body: [UInt8]) -> HTTPRequest {
         HTTPRequest(
             method: "POST",
@@ -105,7 +113,8 @@ final class TraceExport: Sendable {
             body: HTTPBody(body),
             timeout: Self.timeout,
             maxResponseBytes: 64 << 10,
-            wantsHeaders: false
+            wantsHeaders: false,
+            trust: tracer.settings.url.hasPrefix("https://") ? trust : nil
         )
     }
 }

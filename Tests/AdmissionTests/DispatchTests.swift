@@ -42,6 +42,31 @@ struct DispatchTests {
         #expect(third.outcome == nil)
     }
 
+    @Test("A reload that measures in another way leaves nothing of what was granted before it")
+    func reloadBetweenGrantAndPlace() throws {
+        var byTokens = ConcurrencyDetector()
+        byTokens.mode = .tokens
+        byTokens.maxTokenConcurrency = 10_000
+        let harness = Harness(detector: byTokens)
+        let request = AdmissionRequest(tokens: 5_000, receivedAt: harness.alarm.now)
+        let candidates = { harness.pool.candidates(at: harness.alarm.now) }
+        guard case .admitted(let grant) = harness.controller.admit(request, candidates: candidates) else {
+            Issue.record("there is room")
+            return
+        }
+        #expect(harness.controller.saturation == 0.5)
+        var byRequests = ConcurrencyDetector()
+        byRequests.maxConcurrency = 4
+        harness.controller.update(
+            settings: AdmissionSettings(detector: byRequests, flowControl: FlowControlSettings())
+        )
+        #expect(harness.controller.saturation == 0.25)
+        harness.place(grant, tokens: 5_000)
+        #expect(harness.controller.saturation == 0.25, "its reservation stands for it now")
+        harness.endOne()
+        #expect(harness.controller.saturation == 0)
+    }
+
     @Test("A grant without a reservation makes room again when it is dropped")
     func droppedGrant() throws {
         let harness = Harness()

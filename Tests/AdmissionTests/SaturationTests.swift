@@ -50,9 +50,11 @@ struct SaturationTests {
         reservation.release()
     }
 
-    @Test("What an engine ran before without a queue, it is taken to run at once again; the rest waits")
+    @Test("What was sent since a page waits only where the engine is not taken to run it at once")
     func freePlaces() {
         pool.replaceEndpoints([Harness.description(0)])
+        let detector = UtilizationDetector()
+        var held: [Held] = []
         func page(waiting: Int, running: Int) {
             let endpoint = pool.snapshot.endpoints[0]
             var update = MetricsUpdate()
@@ -61,20 +63,38 @@ struct SaturationTests {
             pool.scrapeSucceeded(endpoint, pool.scrapeStarted(endpoint, at: now), update)
             pool.publish()
         }
-        page(waiting: 0, running: 40)
-        page(waiting: 0, running: 8)
-        // 32 that it ran more once, and a quarter of the 8.
-        let held = (0..<34).map { _ in Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1)) }
-        #expect(value(UtilizationDetector(), at: now) == 0)
-        let further = Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1))
-        #expect(abs(value(UtilizationDetector(), at: now) - 0.2) < 1e-6)
-        // A queue shows that there is no more room than that.
-        page(waiting: 1, running: 35)
-        page(waiting: 0, running: 35)
-        #expect(pool.candidates(at: now).list[0].queued == 0)
-        let more = (0..<9).map { _ in Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1)) }
-        #expect(pool.candidates(at: now).list[0].queued == 1)
-        withExtendedLifetime(held + [further] + more) {}
+        /// How many can be sent until one counts as waiting.
+        func free() -> Int {
+            var count = 0
+            while pool.candidates(at: now).list[0].queued == Float(pool.snapshot.metrics[0].waitingQueueSize) {
+                held.append(Held(pool.reserve(pool.snapshot.endpoints[0], tokens: 1)))
+                count += 1
+            }
+            return count - 1
+        }
+        page(waiting: 0, running: 0)
+        #expect(free() == 256, "nobody knows what it can run")
+        #expect(abs(value(detector, at: now) - 0.2) < 1e-6)
+        page(waiting: 0, running: 300)
+        #expect(free() == 300, "twice what runs without a queue")
+        // Of the 301 it started 18.
+        page(waiting: 283, running: 32)
+        #expect(value(detector, at: now) > 50, "the queue of the page counts as it is")
+        #expect(free() == 18, "as many as it started between two pages")
+        page(waiting: 0, running: 30)
+        page(waiting: 0, running: 30)
+        #expect(free() == 18, "it ran 32 when there was a queue, and half as many may be more")
+        page(waiting: 0, running: 48)
+        page(waiting: 0, running: 48)
+        #expect(free() == 24, "which is so")
+        page(waiting: 0, running: 0)
+        page(waiting: 0, running: 0)
+        #expect(free() == 256, "an idle engine may run anything")
+        page(waiting: 9, running: 248)
+        #expect(value(detector, at: now) > 1.7)
+        held.removeLast(7)
+        #expect(abs(value(detector, at: now) - 0.4) < 1e-6, "of those that waited 7 run where others have ended")
+        withExtendedLifetime(held) {}
     }
 
     @Test(
@@ -162,17 +182,17 @@ struct SaturationTests {
         pool.replaceEndpoints([Harness.description(0)])
         scrape([(5, 0.7)], at: now)
         var detector = UtilizationDetector()
-        #expect(!detector.hasRoom(pool.candidates(at: now).list[0], isFresh: true))
+        #expect(!detector.hasRoom(0, of: pool.candidates(at: now), isFresh: true))
         detector.headroom = 0.2
-        #expect(detector.hasRoom(pool.candidates(at: now).list[0], isFresh: true))
-        #expect(!detector.hasRoom(pool.candidates(at: now).list[0], isFresh: false))
+        #expect(detector.hasRoom(0, of: pool.candidates(at: now), isFresh: true))
+        #expect(!detector.hasRoom(0, of: pool.candidates(at: now), isFresh: false))
         var concurrency = ConcurrencyDetector()
         concurrency.maxConcurrency = 1
-        #expect(concurrency.hasRoom(pool.candidates(at: now).list[0], isFresh: false))
+        #expect(concurrency.hasRoom(0, of: pool.candidates(at: now), isFresh: false))
         let reservation = pool.reserve(pool.snapshot.endpoints[0], tokens: 1)
-        #expect(!concurrency.hasRoom(pool.candidates(at: now).list[0], isFresh: true))
+        #expect(!concurrency.hasRoom(0, of: pool.candidates(at: now), isFresh: true))
         concurrency.headroom = 0.5
-        #expect(concurrency.hasRoom(pool.candidates(at: now).list[0], isFresh: true))
+        #expect(concurrency.hasRoom(0, of: pool.candidates(at: now), isFresh: true))
         reservation.release()
     }
 }

@@ -1,3 +1,4 @@
+import Certificates
 import Foundation
 import TestSupport
 import Testing
@@ -115,6 +116,25 @@ struct StartTests {
             #expect(help.status == .exited(0))
             #expect(help.output.contains("--endpoints"))
         }
+    }
+
+    @Test("Endpoints are scraped over TLS where a flag says so, and whose certificate is checked must be trusted")
+    func scrapedOverTLS() async throws {
+        let directory = try TemporaryDirectory()
+        let pair = try KeyPair.selfSigned(names: [], addresses: ["127.0.0.1"])
+        let tls = try ServerTLS(
+            certificateFile: directory.write(pair.certificateChain, to: "tls.crt"),
+            keyFile: directory.write(pair.privateKey, to: "tls.key")
+        )
+        let server = try FakeHTTPServer(tls: tls) { _ in .text("vllm:num_requests_waiting 3\n") }
+        let arguments = ["--endpoints=\(server.address)", "--model-server-metrics-scheme=https"]
+        let apus = try await Apus(arguments)
+        await server.events.wait { $0.contains(.request(connection: 1, path: "/metrics")) }
+        #expect(try await apus.process.terminate() == .exited(0))
+        let strict = try await Apus(arguments + ["--model-server-metrics-https-insecure-skip-verify=false"])
+        let line = try await strict.process.waitForLine(containing: "endpoint cannot be scraped")
+        #expect(line.contains("untrusted"), "\(line)")
+        #expect(try await strict.process.terminate() == .exited(0))
     }
 
     @Test("Flags without effect are taken, each with a line that says so")

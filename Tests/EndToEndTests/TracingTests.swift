@@ -79,4 +79,33 @@ struct TracingTests {
             }
         }
     }
+
+    @Test("Spans go to a collector behind TLS whose authority is named, and to no other")
+    func overTLS() async throws {
+        let files = try TLSFiles()
+        let pair = try TLSFiles.serverPair()
+        try files.write(certificateOf: pair)
+        try files.write(keyOf: pair)
+        let certificate = "\(files.directory.path)/tls.crt"
+        let tls = try ServerTLS(certificateFile: certificate, keyFile: "\(files.directory.path)/tls.key")
+        let collector = try FakeHTTPServer(tls: tls) { _ in .text("{}") }
+        var plan = Deployment.Plan(servers: 1)
+        plan.environment = [
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:\(collector.port)",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": certificate, "OTEL_TRACES_SAMPLER": "always_on",
+        ]
+        try await withDeployment(plan) { deployment in
+            let status = try await deployment.client.send(Ask.completion()).status
+            #expect(status == 200)
+            await collector.events.wait { events in
+                events.contains { if case .request(_, "/v1/traces") = $0 { true } else { false } }
+            }
+        }
+        plan.environment["OTEL_EXPORTER_OTLP_CERTIFICATE"] = nil
+        try await withDeployment(plan) { deployment in
+            let status = try await deployment.client.send(Ask.completion()).status
+            #expect(status == 200)
+            _ = try await deployment.apus.process.waitForLine(containing: "traces cannot be exported")
+        }
+    }
 }

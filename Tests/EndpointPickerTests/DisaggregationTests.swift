@@ -219,8 +219,14 @@ struct DisaggregationTests {
     @Test(
         "They are refused where engines look for them beside it, too, and only there",
         arguments: [
-            (#""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#, "sampling_params.extra_args.kv_transfer_params"),
-            (#""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#, "sampling_params.extra_args.ec_transfer_params"),
+            (
+                #""sampling_params":{"max_tokens":1,"extra_args":{"kv_transfer_params":{}}}"#,
+                "sampling_params.extra_args.kv_transfer_params"
+            ),
+            (
+                #""sampling_params":{"extra_args":{"a":1,"ec_transfer_params":null}}"#,
+                "sampling_params.extra_args.ec_transfer_params"
+            ),
             (#""vllm_xargs":{"kv_transfer_params":"x"}"#, "vllm_xargs.kv_transfer_params"),
             (#""sampling_params":{"kv_transfer_params":{}}"#, nil), (#""sampling_params":{"extra_args":{"a":1}}"#, nil),
             (#""sampling_params":[{"extra_args":1}]"#, nil), (#""vllm_xargs":"kv_transfer_params""#, nil),
@@ -380,5 +386,39 @@ struct DisaggregationTests {
             let warm = try await picker.exchange(frames(prompt(long), headers), replies: 2)
             #expect(header(destination, of: warm.first) == "192.168.1.1:8000")
         }
+    }
+
+    @Test("Data parallel: what the gateway says was served is the pick when it is where the pick was sent")
+    func dataParallelServed() async throws {
+        let configuration = """
+            plugins:
+            - {type: queue-scorer}
+            - {type: max-score-picker, parameters: {maxNumOfEndpoints: 2}}
+            - {type: data-parallel-profile-handler, parameters: {primaryPort: 8000}}
+            schedulingProfiles:
+            - {name: default, plugins: [{pluginRef: queue-scorer}, {pluginRef: max-score-picker}]}
+            """
+        // Two ranks of one server, the second of them idle, and another server.
+        let pods = [Pod(0, 5, 0.1), Pod(0, 0, 0.1).rank(1), Pod(1, 1, 0.1)]
+        func inFlight(served: String) async throws -> [Int] {
+            try await withPicker(pods, scheduler: scheduler(configuration)) { picker in
+                let stream = try await picker.begin(frames(prompt("hi")))
+                let decision = try await stream.replies(2)
+                #expect(header(destination, of: decision.first) == "192.168.1.1:8000,192.168.1.2:8000")
+                #expect(header("x-data-parallel-host-port", of: decision.first) == "192.168.1.1:8001")
+                #expect(picker.inFlight == [0, 1, 0])
+                await stream.send(
+                    EnvoyFrame.responseHeaders([(":status", "200")])
+                        .with(metadata: "envoy.lb", "x-gateway-destination-endpoint-served", [served]).bytes
+                )
+                _ = try await stream.replies(1)
+                let found = picker.inFlight
+                #expect(picker.pool.snapshot.scrapes.map(\.reachable) == [true, served.hasPrefix("192.168.1.1"), true])
+                stream.cancel()
+                return found
+            }
+        }
+        #expect(try await inFlight(served: "192.168.1.1:8000") == [0, 1, 0])
+        #expect(try await inFlight(served: "192.168.1.2:8000") == [0, 0, 1])
     }
 }

@@ -204,12 +204,7 @@ struct OrchestrationSetupTests {
                 ]
             ),
             ("{mode: handoff, encodeConnector: ec-example}", encoding, []),
-            (
-                "{mode: relay, decodeTimeout: 5s}", disaggregated,
-                [
-                    "f:3:30: warning: decodeTimeout is for decodes that the gateway sends: it has no effect here"
-                ]
-            ),
+            ("{mode: relay, decodeTimeout: 5s}", disaggregated, []),
             (
                 "{mode: relay, subRequests: {maxConcurrent: 5, maxPerEndpoint: 6}}", disaggregated,
                 [

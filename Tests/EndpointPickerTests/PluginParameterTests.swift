@@ -108,7 +108,8 @@ struct PluginParameterTests {
             ("disagg-profile-handler", "{stageOrder: encode-first}", "must be one of decode-first, prefill-first"),
             ("disagg-profile-handler", "{deciders: {prefil: x}}", "did you mean \"prefill\"?"),
             ("token-producer", "{backend: uds}", "must be one of estimate, vllm"),
-            ("token-producer", "{backend: vllm, vllm: {url: \"https://render:8000\"}}", "https is not available yet"),
+            ("token-producer", "{vllm: {url: \"https://render:8000\", clientCertPath: /c}}", "are needed together"),
+            ("token-producer", "{vllm: {url: \"https://\"}}", "must be an address such as"),
             ("token-producer", "{vllm: {url: \"render:8000\"}}", "must be an address such as"),
             ("token-producer", "{vllm: {timeout: 0s}}", "must be at least 1.0ms"),
             ("token-producer", "{backend: estimate, modelName: m}", "is for the backend \"vllm\""),
@@ -116,6 +117,11 @@ struct PluginParameterTests {
             ("token-producer", "{estimate: {video: {frames: {mode: none}}}}", "must be one of sampled, strided"),
             ("inflight-load-producer", "{maxEstimatedOutputTokens: -1}", "must be at least 0"),
             ("destination-endpoint-served-verifier", "{a: b}", "unknown parameter \"a\""),
+            ("dns-discovery", "{port: 8000}", "missing parameter \"name\""),
+            ("dns-discovery", "{name: vllm}", "missing parameter \"port\""),
+            ("dns-discovery", "{name: vllm, port: 0}", "must be at least 1"),
+            ("dns-discovery", "{name: vllm, port: 8000, type: MX}", "must be one of A, SRV"),
+            ("dns-discovery", "{name: vllm, port: 8000, interval: 1ms}", "must be at least"),
         ]
     )
     func wrong(type: String, parameters: String, message: String) {

@@ -34,6 +34,25 @@ struct PluginRegistryTests {
         #expect(setup.parsers == ["openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser"])
     }
 
+    @Test("Endpoints can come from the DNS, by name and port or by services")
+    func dnsDiscovery() throws {
+        func discovery(_ parameters: String) -> (settings: DiscoverySettings?, said: [String]) {
+            let (found, said) = setup("plugins: [{type: dns-discovery, parameters: {\(parameters)}}]")
+            return (found?.discovery, said)
+        }
+        var expected = DNSDiscoverySettings(name: "vllm.prod.svc", port: 8000)
+        #expect(discovery("name: vllm.prod.svc, port: 8000").settings == .dns(expected))
+        expected.interval = .seconds(1)
+        #expect(discovery("name: vllm.prod.svc, port: \"8000\", type: A, interval: 1s").settings == .dns(expected))
+        var services = DNSDiscoverySettings(name: "_http._tcp.vllm", port: 0)
+        services.type = .srv
+        #expect(discovery("name: _http._tcp.vllm, type: SRV").settings == .dns(services))
+        services.port = 1
+        let useless = discovery("name: _http._tcp.vllm, type: SRV, port: 1")
+        #expect(useless.settings == .dns(services))
+        #expect(useless.said.count == 1 && useless.said[0].contains("is not used with SRV"))
+    }
+
     @Test("llm-d's file-discovery sample loads without a word")
     func fileDiscoverySample() throws {
         let (found, said) = setup(
@@ -54,7 +73,7 @@ struct PluginRegistryTests {
         )
         #expect(said.isEmpty)
         let setup = try #require(found)
-        #expect(setup.discovery == FileDiscoverySettings(path: "/etc/epp/endpoints.yaml", watchFile: true))
+        #expect(setup.discovery == .file(FileDiscoverySettings(path: "/etc/epp/endpoints.yaml", watchFile: true)))
         #expect(
             weights(setup.scheduler.profiles.first)
                 == ["queue-scorer": 2, "kv-cache-utilization-scorer": 2, "prefix-cache-scorer": 3]
@@ -132,7 +151,7 @@ struct PluginRegistryTests {
     @Test("Every available type loads without parameters, but for those that need some")
     func everyType() {
         let demanding: Set = [
-            "file-discovery", "by-label", "utilization-filter", "endpoint-attribute-filter",
+            "file-discovery", "dns-discovery", "by-label", "utilization-filter", "endpoint-attribute-filter",
             "endpoint-attribute-scorer",
             "header-label-affinity-scorer", "session-id-producer", "disagg-profile-handler", "pd-profile-handler",
         ]

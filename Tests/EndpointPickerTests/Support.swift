@@ -17,6 +17,7 @@ struct Pod {
     var kvCacheUsage: Double
     var models: [String]
     var labels: [String: String] = [:]
+    var rank = 0
 
     init(_ number: Int, _ queue: Int, _ kvCacheUsage: Double, _ models: String...) {
         self.number = number
@@ -27,12 +28,19 @@ struct Pod {
 
     var description: EndpointDescription {
         EndpointDescription(
-            name: "pod-\(number)-rank-0",
+            name: "pod-\(number)-rank-\(rank)",
             namespace: "default",
             address: "192.168.1.\(number + 1)",
-            port: 8000,
+            port: 8000 + rank,
             labels: labels
         )
+    }
+
+    /// Another data-parallel rank of the pod.
+    func rank(_ rank: Int) -> Pod {
+        var pod = self
+        pod.rank = rank
+        return pod
     }
 
     /// The pod with the label that says in which stages it takes part.

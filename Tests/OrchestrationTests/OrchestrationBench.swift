@@ -11,15 +11,15 @@ typealias ConnectorName = OrchestrationSettings.ConnectorName
 final class PoolPicker: StagePicker {
     private let pool: Pool
     private(set) var picks: [String] = []
-    /// Called before each choice.
-    var willPick: (Stage) -> Void = { _ in }
+    /// Called after each choice.
+    var didPick: (Stage) -> Void = { _ in }
 
     init(_ pool: Pool) {
         self.pool = pool
     }
 
     func pick(_ stage: Stage, peer: Endpoint?, excluding isExcluded: (Endpoint) -> Bool) -> StagePick? {
-        willPick(stage)
+        defer { didPick(stage) }
         let candidates = pool.snapshot.endpoints.filter { $0.labels["role"] == stage.rawValue && !isExcluded($0) }
         let sorted = candidates.sorted { ($0.load.reading.requests, $0.number) < ($1.load.reading.requests, $1.number) }
         guard let endpoint = sorted.first else { return nil }
@@ -42,6 +42,7 @@ final class RecordingJournal: OrchestrationJournal {
     func exhausted(_ stage: Stage, decodesLocally: Bool) {
         events.append("\(stage.rawValue) exhausted\(decodesLocally ? ", decoded locally" : "")")
     }
+    func decodedAlone(_ reason: String) { events.append("decoded alone") }
     func stranded() { events.append("stranded") }
 
     /// `prefill 10.0.0.1 #1 ok` and so on.
@@ -65,7 +66,7 @@ final class TestClock: Sendable {
 
     func sleep(_ duration: Duration, _ transport: ScriptedTransport?) async throws {
         if duration <= .milliseconds(10) {
-            await transport?.silent()
+            if let transport { await transport.silent() } else { _ = await alarm.wait() }
         } else {
             slept.withLock { $0.append(duration) }
             _ = await alarm.wait()
@@ -74,10 +75,13 @@ final class TestClock: Sendable {
     }
 }
 
+/// A script by which all goes well.
+@Sendable func allGood(_ sent: ScriptedTransport.Sent) -> Reply? { nil }
+
 /// An orchestrator over a real pool and a scripted transport.
 final class OrchestrationBench {
     let pool = Pool(stalenessThreshold: .seconds(2))
-    let clock = TestClock()
+    let clock: TestClock
     let transport: ScriptedTransport
     let settings: OrchestrationSettings
     let pairs: PairBreakers
@@ -85,8 +89,12 @@ final class OrchestrationBench {
     let orchestrator: Orchestrator
     /// Opened when the client leaves.
     let client = Gate()
+    /// Whether nobody can tell if the client is there.
+    let isBlind: Bool
 
-    /// - Parameter script: what engines answer to prefill, encode and decode legs; nil for a good answer.
+    /// - Parameters:
+    ///   - graceEnds: whether the time of grace of a prefill ends when that is silent; otherwise it never does.
+    ///   - script: what engines answer to prefill, encode and decode legs; nil for a good answer.
     init(
         _ connector: ConnectorName = .nixlv2,
         prefills: Int = 3,
@@ -94,8 +102,11 @@ final class OrchestrationBench {
         encoders: Int = 0,
         pairs: PairBreakers = PairBreakers(),
         resumptions: Resumptions = Resumptions(),
+        clock: TestClock = TestClock(),
+        graceEnds: Bool = true,
+        isBlind: Bool = false,
         _ configure: (inout OrchestrationSettings) -> Void = { _ in },
-        script: @escaping @Sendable (ScriptedTransport.Sent) -> Reply? = { _ in nil }
+        script: @escaping @Sendable (ScriptedTransport.Sent) -> Reply?
     ) {
         var settings = OrchestrationSettings()
         settings.mode = .relay
@@ -107,7 +118,8 @@ final class OrchestrationBench {
         self.resumptions = resumptions
         let transport = ScriptedTransport { sent in script(sent) ?? .good(sent, connector, encode) }
         self.transport = transport
-        let clock = clock
+        self.clock = clock
+        self.isBlind = isBlind
         orchestrator = Orchestrator(
             settings: settings,
             connector: ConnectorRegistry.connector(settings),
@@ -115,7 +127,7 @@ final class OrchestrationBench {
             pairs: pairs,
             resumptions: resumptions,
             now: { clock.now },
-            sleep: { [weak transport] in try await clock.sleep($0, transport) }
+            sleep: { [weak transport] in try await clock.sleep($0, graceEnds ? transport : nil) }
         )
         let roles: [(Stage, Int)] = [(.prefill, prefills), (.decode, decodes), (.encode, encoders)]
         pool.replaceEndpoints(
@@ -170,6 +182,8 @@ final class OrchestrationBench {
             var mayReturn = true
             var identity: UInt64 = 7
             var seed: UInt64 = 1
+            /// Nil: the bench's.
+            var client: Gate?
         }
 
         let bench: OrchestrationBench
@@ -192,7 +206,7 @@ final class OrchestrationBench {
                 identity: options.identity
             )
             picker = PoolPicker(bench.pool)
-            let client = bench.client
+            let (client, isBlind) = (options.client ?? bench.client, bench.isBlind)
             request = OrchestratedRequest(
                 facts,
                 wantsPrefill: options.wantsPrefill,
@@ -202,7 +216,7 @@ final class OrchestrationBench {
                 journal: journal,
                 generator: SeededGenerator(seed: options.seed),
                 deadline: bench.orchestrator.nextDeadline,
-                clientGone: { await client.wait() }
+                clientGone: { isBlind ? false : await client.wait() }
             )
         }
 
@@ -254,47 +268,9 @@ extension OrchestrationError {
 }
 
 extension ConnectorName {
-    var isConcurrent: Bool { [.sglang, .mooncake, .offloading].contains(self) }
+    var isConcurrent: Bool { [.sglang, .mooncake].contains(self) }
     /// Whether a prefill's answer has to hold parameters.
     var needsParameters: Bool { [.nixlv2, .trtllm].contains(self) }
-}
-
-extension Reply {
-    static func nixlParameters(_ engine: String = "e0") -> String {
-        #"{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1,2]],"remote_engine_id":"\#(engine)","#
-            + #""remote_host":"10.0.0.1","remote_port":5600}"#
-    }
-
-    static let decoded = #"{"choices":[{"text":"done","finish_reason":"stop"}]}"#
-
-    /// What a healthy engine answers. A prefill beside its decode is silent until it is cancelled.
-    static func good(
-        _ sent: ScriptedTransport.Sent,
-        _ connector: ConnectorName,
-        _ encode: OrchestrationSettings.EncodeConnectorName?
-    ) -> Reply {
-        switch sent.leg.stage {
-        case .decode: return .answer(200, decoded)
-        case .encode:
-            let hash = #""\#(sent.leg.requestID)":{"peer_host":"10.0.2.1","peer_port":5,"size_bytes":9}"#
-            return .answer(200, #"{"choices":[],"ec_transfer_params":{\#(hash)}}"#)
-        case .prefill where sent.leg.method == "GET": return .answer(200, #"{"0":{"engine_id":"engine-0"}}"#)
-        case .prefill where connector.isConcurrent: return .silence
-        case .prefill: return .answer(200, prefilled(connector, sent.index))
-        }
-    }
-
-    /// A prefill's good answer, which tells the how many-th prefill it is.
-    static func prefilled(_ connector: ConnectorName, _ index: Int = 0) -> String {
-        switch connector {
-        case .nixlv2:
-            #"{"choices":[{"finish_reason":"length"}],"kv_transfer_params":\#(nixlParameters("e\(index)"))}"#
-        case .trtllm:
-            #"{"choices":[{"finish_reason":"length","disaggregated_params":"#
-                + #"{"request_type":"context_only","ctx_request_id":\#(index)}}]}"#
-        default: #"{"choices":[{"finish_reason":"length"}]}"#
-        }
-    }
 }
 
 /// Waits for what follows from something that has happened, such as a cancelled task's end.

@@ -4,71 +4,6 @@ import Pool
 import Scheduling
 import Testing
 
-/// A way in which a prefill goes wrong so that another endpoint may do better.
-struct PrefillFault: CustomTestStringConvertible, Sendable {
-    let testDescription: String
-    let reply: Reply
-    let outcome: String
-    var countsForBreaker = false
-    /// Nil: every connector's.
-    var connectors: Set<ConnectorName>?
-
-    init(
-        _ name: String,
-        _ reply: Reply,
-        _ outcome: String,
-        breaker: Bool = false,
-        _ connectors: Set<ConnectorName>? = nil
-    ) {
-        testDescription = name
-        self.reply = reply
-        self.outcome = outcome
-        countsForBreaker = breaker
-        self.connectors = connectors
-    }
-
-    func concerns(_ connector: ConnectorName) -> Bool { connectors?.contains(connector) ?? true }
-
-    static let all =
-        [
-            PrefillFault("connection refused", .refused, "connect_failed", breaker: true),
-            PrefillFault("reset before a byte", .failure(.reset, breaker: true), "reset", breaker: true),
-            PrefillFault("early end", .failure(.reset), "reset"),
-            PrefillFault("timeout", .failure(.timeout, breaker: true), "timeout", breaker: true),
-            PrefillFault("too large", .failure(.tooLarge), "too_large"),
-            PrefillFault("no HTTP", .failure(.badResponse), "bad_response"),
-            PrefillFault("no JSON", .answer(200, "<html>"), "bad_response"),
-            PrefillFault("cut JSON", .answer(200, #"{"choices":[{"finish_reason":"#), "bad_response"),
-            PrefillFault("empty", .answer(200, ""), "bad_response"),
-            PrefillFault("deep JSON", .answer(200, String(repeating: "[", count: 10_000)), "bad_response"),
-            PrefillFault("error", .answer(200, #"{"choices":[{"finish_reason":"error"}]}"#), "bad_response"),
-            PrefillFault("abort", .answer(200, #"{"choices":[{"finish_reason":"abort"}]}"#), "bad_response"),
-            PrefillFault(
-                "no parameters",
-                .answer(200, #"{"choices":[{"finish_reason":"length"}]}"#),
-                "bad_response",
-                needy
-            ),
-            PrefillFault("null parameters", parameters("null"), "bad_response", [.nixlv2]),
-            PrefillFault("parameters are no object", parameters("[]"), "bad_response", [.nixlv2]),
-            PrefillFault("partial parameters", parameters(#"{"do_remote_prefill":true}"#), "bad_response", [.nixlv2]),
-            PrefillFault(
-                "engine id of null",
-                parameters(Reply.nixlParameters().replacing(#""e0""#, with: "null")),
-                "bad_response",
-                [.nixlv2]
-            ),
-        ]
-        + [408, 429, 500, 502, 503, 504, 599].map { PrefillFault("\($0)", .answer($0, "{}"), "http_\($0)") }
-        + [201, 204, 301, 307].map { PrefillFault("\($0)", .answer($0, "{}"), "bad_response") }
-
-    private static let needy: Set<ConnectorName> = [.nixlv2, .trtllm]
-
-    private static func parameters(_ text: String) -> Reply {
-        .answer(200, #"{"choices":[{"finish_reason":"length"}],"kv_transfer_params":\#(text)}"#)
-    }
-}
-
 @Suite("Prefills that fail")
 struct PrefillFailureTests {
     /// What in a leg's body names the transfer.
@@ -142,10 +77,11 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func exhausted(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func exhausted(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         let replies: [Reply] = [.refused, .answer(503, ""), .failure(.timeout, breaker: true)]
         let bench = OrchestrationBench(connector, prefills: 5) {
-            $0.onExhausted = policy
+            $0.onExhausted = given
         } script: { sent in
             sent.leg.stage == .prefill && !sent.isSide ? replies[sent.index % 3] : nil
         }
@@ -171,10 +107,11 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func internalErrors(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func internalErrors(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         let bench = OrchestrationBench(connector, prefills: 5) {
             $0.maxAttempts = 5
-            $0.onExhausted = policy
+            $0.onExhausted = given
         } script: { sent in
             guard sent.leg.stage == .prefill, !sent.isSide else { return nil }
             return sent.index == 1 ? .answer(503, "") : .answer(500, "")
@@ -257,9 +194,15 @@ struct PrefillFailureTests {
         arguments: ConnectorName.allCases,
         OrchestrationSettings.Exhausted.allCases
     )
-    func nobody(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+    func nobody(_ connector: ConnectorName, _ given: OrchestrationSettings.Exhausted) async throws {
+        let policy = ConnectorRegistry.effective(given, connector)
         for prefills in [0, 2] {
-            let bench = OrchestrationBench(connector, prefills: prefills) { $0.onExhausted = policy }
+            let bench = OrchestrationBench(
+                connector,
+                prefills: prefills,
+                { $0.onExhausted = given },
+                script: allGood
+            )
             for number in 1..<(prefills + 1) { try bench.open("10.0.0.\(number)") }
             let run = try bench.run()
             switch policy {
@@ -270,35 +213,73 @@ struct PrefillFailureTests {
         }
     }
 
-    @Test(
-        "An endpoint with an open breaker is passed over; when its time is over one request tries it",
-        arguments: ConnectorName.allCases
-    )
-    func halfOpen(_ connector: ConnectorName) async throws {
-        let gate = Gate()
-        let bench = OrchestrationBench(connector, prefills: 2) { sent in
-            guard sent.leg.stage == .prefill, sent.leg.endpoint.address == "10.0.0.1", !sent.isSide else { return nil }
-            return connector.isConcurrent ? nil : .after(gate, .answer(200, Reply.prefilled(connector)))
-        }
+    @Test("An endpoint with an open breaker is passed over; when its time is over one request tries it")
+    func halfOpen() async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 2, script: allGood)
         try bench.open("10.0.0.1")
-        let before = try await bench.run().prepare()
-        #expect(before.prefill?.address == "10.0.0.2")
-        bench.orchestrator.conclude(before, isDecoded: false)
+        #expect(try await bench.run().prepare().prefill?.address == "10.0.0.2")
 
         bench.clock.advance(by: .seconds(5))
+        let endpoint = try bench.endpoint("10.0.0.1")
+        do {
+            // Another request tries it.
+            let pass = endpoint.breaker.enter(at: bench.clock.now)
+            #expect(try await bench.run().prepare().prefill?.address == "10.0.0.2")
+            _ = consume pass
+        }
         #expect(try bench.state("10.0.0.1") == .halfOpen)
-        // The second endpoint has a load, so that everybody would rather go to the first.
-        let load = bench.pool.reserve(try bench.endpoint("10.0.0.2"), tokens: 1)
-        async let first = try bench.run().prepare()
-        await bench.transport.silent(connector.isConcurrent ? 2 : 1)
-        let second = try await bench.run().prepare()
-        #expect(second.prefill?.address == "10.0.0.2")
-        gate.open()
-        let tried = try await first
-        #expect(tried.prefill?.address == "10.0.0.1")
-        #expect(try bench.state("10.0.0.1") == (connector.isConcurrent ? .halfOpen : .closed))
-        load.release()
-        bench.orchestrator.conclude(tried, isDecoded: false)
-        bench.orchestrator.conclude(second, isDecoded: false)
+        #expect(try await bench.run().prepare().prefill?.address == "10.0.0.1")
+        #expect(try bench.state("10.0.0.1") == .closed)
+    }
+
+    @Test(
+        "Who loses the race for the one try goes elsewhere, and a try that ends without a word is free again",
+        arguments: [ConnectorName.nixlv2, .sglang]
+    )
+    func raceForTheTry(_ connector: ConnectorName) async throws {
+        let bench = OrchestrationBench(connector, prefills: 2) { sent in
+            sent.leg.stage == .prefill ? .silence : nil
+        }
+        try bench.open("10.0.0.1")
+        bench.clock.advance(by: .seconds(5))
+        let endpoint = try bench.endpoint("10.0.0.1")
+        let run = try bench.run()
+        let clock = bench.clock
+        let holder = Holder()
+        run.picker.didPick = { _ in
+            // Between the choice and the try another request comes.
+            if holder.pass == nil { holder.pass = endpoint.breaker.enter(at: clock.now) }
+        }
+        let client = bench.client
+        let transport = bench.transport
+        let leaving = Task {
+            guard !connector.isConcurrent else { return }
+            await transport.silent()
+            client.open()
+        }
+        #expect(await run.prepareError()?.word == (connector.isConcurrent ? nil : "client gone"))
+        await leaving.value
+        #expect(bench.transport.sent(.prefill).map(\.leg.endpoint.address) == ["10.0.0.2"])
+        #expect(!endpoint.breaker.allows(at: clock.now))
+        holder.pass = nil
+        #expect(endpoint.breaker.allows(at: clock.now))
+        run.end()
+        #expect(await bench.isIdle())
+    }
+
+    private final class Holder {
+        var pass: BreakerPass?
+    }
+}
+
+extension ConnectorRegistry {
+    /// What becomes of an exhausted request: where decode endpoints cannot compute prompts, it fails whatever was asked for.
+    fileprivate static func effective(
+        _ policy: OrchestrationSettings.Exhausted,
+        _ name: ConnectorName
+    ) -> OrchestrationSettings.Exhausted {
+        var settings = OrchestrationSettings()
+        settings.connector = name
+        return connector(settings).decodesAlone ? policy : .fail
     }
 }

@@ -100,6 +100,9 @@ final class ScriptedTransport: LegTransport {
 
     func sent(_ stage: Stage) -> [Sent] { sent.filter { $0.leg.stage == stage && !$0.isSide } }
 
+    /// Keeps no bodies of legs any more.
+    func forget() { state.withLock { $0.sent = [] } }
+
     /// Returns once that many legs are silent.
     func silent(_ count: Int = 1) async {
         while true {

@@ -44,6 +44,24 @@ struct BreakerTests {
         #expect(breaker.state(at: time(1)) == .closed)
     }
 
+    @Test("What went before a success and fails after it, however late, does not count")
+    func lateFailures() {
+        let breaker = Breaker()
+        guard let first = breaker.enter(at: time(1)), let second = breaker.enter(at: time(1)),
+            let third = breaker.enter(at: time(1))
+        else {
+            Issue.record("a closed breaker holds requests")
+            return
+        }
+        breaker.enter(at: time(2))?.succeeded()
+        first.failed(at: time(9), policy)
+        second.failed(at: time(9), policy)
+        third.failed(at: time(9), policy)
+        #expect(breaker.state(at: time(9)) == .closed)
+        for _ in 0..<3 { fail(breaker, at: time(9)) }
+        #expect(breaker.state(at: time(9)) == .open)
+    }
+
     @Test("After its time one request may try, and only one")
     func probes() {
         let breaker = Breaker()

@@ -54,6 +54,44 @@ struct CancellationTests {
         }
     }
 
+    @Test("A watch for the peer's end outlasts interruptions, which the next receive still learns of")
+    func watching() async throws {
+        let disturbed = Event<Void>()
+        let watched = Event<Bool>()
+        let received = Event<RPCStatus.Code>()
+        let handler: Handler = { call in
+            // One before the watch begins, and more while it lasts.
+            call.interrupt()
+            let disturber = Task {
+                for _ in 0..<100 {
+                    call.interrupt()
+                    await Task.yield()
+                }
+            }
+            async let isOver = call.peerHasFinished()
+            await disturber.value
+            call.interrupt()
+            disturbed.happen(())
+            watched.happen(await isOver)
+            do throws(RPCError) {
+                _ = try await call.receive()
+                received.happen(.ok)
+            } catch {
+                received.happen(error.code)
+            }
+            return .ok
+        }
+        try await withServer(["/test/Watch": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Watch")
+                await disturbed.value()
+                await call.halfClose()
+                #expect(await watched.value())
+                #expect(await received.value() == ServerCall.interrupted.code)
+            }
+        }
+    }
+
     @Test("A connection that breaks cancels its handlers")
     func brokenConnection() async throws {
         let started = Event<Void>()

@@ -269,44 +269,4 @@ private final class Ticks: Sendable {
     private let count = Atomic<UInt64>(0)
 
     func next() -> UInt64 { count.wrappingAdd(1, ordering: .relaxed).oldValue }
-
-    @Test("Endpoints that cannot be relied on take part only where the filters leave no other")
-    func preferences() throws {
-        let pool = Pool(stalenessThreshold: .seconds(2))
-        let labels: [[String: String]] = [["role": "a"], ["role": "a"], ["role": "b"], ["role": "c"]]
-        pool.replaceEndpoints(
-            zip(descriptions(4), labels).map { description, labels in
-                var description = description
-                description.labels = labels
-                return description
-            }
-        )
-        let now = MonotonicTime(nanoseconds: 1)
-        // e0 is fresh, e1 and e2 say nothing, e3 refuses connections.
-        var update = MetricsUpdate()
-        update.waitingQueueSize = 9
-        let endpoints = pool.snapshot.endpoints
-        pool.scrapeSucceeded(endpoints[0], pool.scrapeStarted(endpoints[0], at: now), update)
-        pool.scrapeFailed(endpoints[3], .unreachable("refused"))
-        pool.publish()
-        let candidates = pool.candidates(at: now)
-        #expect(candidates.list.map(\.preference) == [.fresh, .stale, .stale, .unreachable])
-        #expect(candidates.preferred.count == 1)
-        func picked(_ role: String) throws -> Set<String> {
-            let filter = ByLabelFilter(label: "role", validValues: [role])
-            let profile = SchedulingProfile(
-                name: "p",
-                filters: [.init(name: "f", filter: filter)],
-                scorers: [.init(name: "q", weight: 1, scorer: QueueScorer())]
-            )
-            return Set(
-                try (0..<20).map {
-                    try decide(Scheduler(profiles: [profile]), candidates, request(), seed: $0).endpoint.identity.name
-                }
-            )
-        }
-        #expect(try picked("a") == ["e0"])
-        #expect(try picked("b") == ["e2"])
-        #expect(try picked("c") == ["e3"])
-    }
 }

@@ -33,7 +33,7 @@ struct HTTPStreamTests {
         _ server: FakeHTTPServer,
         _ limits: HTTPStreamLimits = HTTPStreamLimits()
     ) async throws(HTTPClientError) -> HTTPStream {
-        try await client.open(HTTPRequest(url: server.url()), limits: limits)
+        try await client.open(HTTPRequest(url: server.url(), connectTimeout: .seconds(30)), limits: limits)
     }
 
     private func openingError(
@@ -129,7 +129,7 @@ struct HTTPStreamTests {
         let tls = overTLS ? try ServerTLS(certificateFile: pair.certificate, keyFile: pair.key) : nil
         let server = try FakeHTTPServer(tls: tls) { _ in .response(body: sent) }
         let other = try FakeHTTPServer { _ in .text("quick") }
-        var request = HTTPRequest(url: server.url())
+        var request = HTTPRequest(url: server.url(), connectTimeout: .seconds(30))
         request.trust = TLSTrust(caFile: pair.certificate)
         let client = client
         let stream = try await client.open(request, limits: HTTPStreamLimits(window: 100_000))
@@ -179,6 +179,28 @@ struct HTTPStreamTests {
         }
     }
 
+    @Test("A body that has been sent goes when the answer begins, though that lasts")
+    func bodyGoes() async throws {
+        let server = try FakeHTTPServer { _ in
+            .endless(head: bytes("HTTP/1.1 200 OK\r\n\r\n"), repeated: [UInt8](repeating: 7, count: 9999))
+        }
+        weak var body: SharedBytes?
+        let stream = try await {
+            let sent = SharedBytes(ByteBuffer(copying: [UInt8](repeating: 66, count: 300_000)))
+            body = sent
+            let request = HTTPRequest(
+                method: "POST",
+                url: server.url(),
+                body: HTTPBody(PiecedBytes(sent)),
+                connectTimeout: .seconds(30)
+            )
+            return try await client.open(request)
+        }()
+        _ = try await stream.next()
+        #expect(body == nil)
+        stream.cancel()
+    }
+
     @Test("Time in which the reader is behind is not the server's")
     func pausedIdle() async throws {
         let server = try FakeHTTPServer { _ in .response(body: [UInt8](repeating: 7, count: 1_000_000)) }
@@ -221,7 +243,7 @@ struct HTTPStreamTests {
 
     @Test("A server that sends no head in time is given up, one that drips it, too")
     func headTimeout() async throws {
-        let limits = HTTPStreamLimits(headTimeout: .seconds(1))
+        let limits = HTTPStreamLimits(headTimeout: .seconds(3))
         let silent = try await openingError(.hang, limits)
         #expect(silent?.code == .timeout)
         #expect(silent?.responseStarted == false)
@@ -231,7 +253,10 @@ struct HTTPStreamTests {
             while true { try await connection.write("A: b\r\n"); try await Task.sleep(for: .milliseconds(20)) }
         }
         await #expect {
-            _ = try await client.open(HTTPRequest(url: "http://127.0.0.1:\(dripping.port)/"), limits: limits)
+            _ = try await client.open(
+                HTTPRequest(url: "http://127.0.0.1:\(dripping.port)/", connectTimeout: .seconds(30)),
+                limits: limits
+            )
         } throws: { error in
             let error = error as? HTTPClientError
             return error?.code == .timeout && error?.responseStarted == true
@@ -255,7 +280,7 @@ struct HTTPStreamTests {
     @Test("A body that makes progress all the time ends with its time, set before or later", arguments: [false, true])
     func wholeTimeout(isLater: Bool) async throws {
         let server = try FakeHTTPServer { _ in .slow(body: [UInt8](repeating: 65, count: 50_000), milliseconds: 2) }
-        let stream = try await open(server, HTTPStreamLimits(timeout: isLater ? nil : .milliseconds(300)))
+        let stream = try await open(server, HTTPStreamLimits(timeout: isLater ? nil : .seconds(2)))
         if isLater { stream.end(at: .now() + .milliseconds(200)) }
         let reading = await Reading(stream)
         #expect(!reading.body.isEmpty)

@@ -10,7 +10,7 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 @Suite("Servers that answer early, late, again or not at all", .timeLimit(.minutes(2)))
 struct HostileServerTests {
     let client = HTTPClient()
-    static let longBody = HTTPBody([UInt8](repeating: 65, count: 64 << 20))
+    var longBody: HTTPBody { HTTPBody([UInt8](repeating: 65, count: 64 << 20)) }
 
     private func error(_ request: HTTPRequest) async -> HTTPClientError? {
         do throws(HTTPClientError) {
@@ -30,7 +30,7 @@ struct HostileServerTests {
             // Held until the client ends it: what is unread would make the kernel reset the connection.
             await connection.waitForEnd()
         }
-        let request = HTTPRequest(method: "POST", url: "http://127.0.0.1:\(server.port)/", body: Self.longBody)
+        let request = HTTPRequest(method: "POST", url: "http://127.0.0.1:\(server.port)/", body: longBody)
         let (head, body) = try await client.fetch(request)
         #expect(head.status == 413)
         #expect(body.bytes.copied() == bytes("long"))
@@ -44,7 +44,13 @@ struct HostileServerTests {
         }
         let url = "http://127.0.0.1:\(server.port)/"
         let error = await error(
-            HTTPRequest(method: "POST", url: url, body: Self.longBody, timeout: .milliseconds(500))
+            HTTPRequest(
+                method: "POST",
+                url: url,
+                body: longBody,
+                connectTimeout: .seconds(3),
+                timeout: .seconds(3)
+            )
         )
         #expect(error?.code == .timeout)
         #expect(error?.responseStarted == false)

@@ -28,10 +28,12 @@ struct SubRequesterTests {
 
     private func failure(
         _ reply: FakeHTTPServer.Reply,
-        _ settings: SubRequesterSettings = SubRequesterSettings(),
+        _ given: SubRequesterSettings = SubRequesterSettings(),
         timeout: Duration = .seconds(30)
     ) async throws -> SubRequestFailure? {
         let server = try FakeHTTPServer { _ in reply }
+        var settings = given
+        settings.connectTimeout = .seconds(30)
         let requester = SubRequester(client: client, settings: settings)
         defer { #expect(requester.limits.inUse == 0) }
         guard case .failed(let failure) = await requester.send(request(server.port, timeout: timeout)) else {
@@ -141,6 +143,25 @@ struct SubRequesterTests {
         #expect(response.body.bytes.copied() == body)
     }
 
+    @Test("A plain port is asked without TLS, though endpoints have it")
+    func isPlain() async throws {
+        let server = try FakeHTTPServer { _ in .response(status: 200, headers: [], body: bytes("plain")) }
+        var settings = SubRequesterSettings()
+        settings.trust = .system
+        let requester = SubRequester(client: client, settings: settings)
+        var plain = request(server.port)
+        guard case .failed(let failure) = await requester.send(plain) else {
+            Issue.record("a server without TLS was spoken to over https")
+            return
+        }
+        #expect(failure.label == "connect_failed")
+        plain.isPlain = true
+        guard case .ok = await requester.send(plain) else {
+            Issue.record("the plain port was not asked")
+            return
+        }
+    }
+
     @Test("A client's fault comes back whole, the server's cut")
     func statuses() async throws {
         let long = [UInt8](repeating: 65, count: 20_000)
@@ -170,7 +191,7 @@ struct SubRequesterTests {
         #expect(closed?.code == .reset && closed?.countsForBreaker == true)
         let early = try await failure(.raw(bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), closes: true))
         #expect(early?.code == .reset && early?.responseStarted == true && early?.countsForBreaker == false)
-        let silent = try await failure(.hang, timeout: .milliseconds(200))
+        let silent = try await failure(.hang, timeout: .seconds(3))
         #expect(silent?.code == .timeout && silent?.countsForBreaker == true && silent?.isDeadline == false)
         let bad = try await failure(.raw(bytes("SSH-2.0\r\n"), closes: true))
         #expect(bad?.code == .badResponse && bad?.label == "bad_response")
@@ -184,14 +205,14 @@ struct SubRequesterTests {
     func deadline() async throws {
         let server = try FakeHTTPServer { _ in .hang }
         let requester = SubRequester(client: client)
-        for deadline in [Duration.milliseconds(200), .zero] {
+        for deadline in [Duration.seconds(3), .zero] {
             let outcome = await requester.send(request(server.port, deadline: deadline))
             guard case .failed(let failure) = outcome else { return }
             #expect(failure.code == .timeout)
             #expect(failure.isDeadline)
             #expect(!failure.countsForBreaker)
         }
-        guard case .failed(let opening) = await requester.open(request(server.port, deadline: .milliseconds(200)))
+        guard case .failed(let opening) = await requester.open(request(server.port, deadline: .seconds(3)))
         else {
             return
         }
@@ -291,7 +312,7 @@ struct SubRequesterTests {
         }
         let requester = SubRequester(client: client)
         for isStream in [false, true] {
-            let request = request(server.port, timeout: .seconds(1))
+            let request = request(server.port, timeout: .seconds(3))
             let failure: SubRequestFailure? =
                 if isStream {
                     if case .failed(let failure) = await requester.open(request) { failure } else { nil }

@@ -28,7 +28,7 @@ package struct ConcurrencyDetector: SaturationDetector, Equatable {
         Double(mode == .requests ? count : tokens)
     }
 
-    package func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool {
-        load(of: candidate, isFresh: isFresh) < capacity * (1 + headroom)
+    package func hasRoom(_ position: Int, of candidates: Candidates, isFresh: Bool) -> Bool {
+        load(of: candidates.list[position], isFresh: isFresh) < capacity * (1 + headroom)
     }
 }

@@ -15,8 +15,9 @@ package protocol SaturationDetector: Sendable {
     /// What requests that were let in count for, with their tokens, until their own load is in the pool.
     func load(ofRequests count: Int, tokens: Int) -> Double
 
-    /// Whether the endpoint can take a request, when the detector is a filter in a profile.
-    func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool
+    /// Whether the candidate at `position` can take a request, when the detector is a filter in a profile. Of a page it is what it says:
+    /// what was sent since may well run by now.
+    func hasRoom(_ position: Int, of candidates: Candidates, isFresh: Bool) -> Bool
     /// Whether, as a filter, it keeps all when none has room.
     var failsOpen: Bool { get }
 }

@@ -1,7 +1,8 @@
 package import Pool
 
 /// `utilization-detector`: the mean over the endpoints of `max(waiting / queueDepthThreshold, kvCacheUsage / kvCacheUtilThreshold)`. An
-/// endpoint whose metrics are too old counts 1.
+/// endpoint whose metrics are too old counts 1. A request that was sent since the page waits only where the engine is not taken to run it at
+/// once; what it takes of the cache counts.
 package struct UtilizationDetector: SaturationDetector, Equatable {
     package var queueDepthThreshold = 5
     /// 0...1.
@@ -30,8 +31,10 @@ package struct UtilizationDetector: SaturationDetector, Equatable {
         Double(count) / Double(queueDepthThreshold)
     }
 
-    package func hasRoom(_ candidate: Candidates.Candidate, isFresh: Bool) -> Bool {
-        isFresh && Double(candidate.queued) < Double(queueDepthThreshold) * (1 + headroom)
-            && Double(candidate.kvCacheUsage) < kvCacheUtilThreshold * (1 + headroom)
+    package func hasRoom(_ position: Int, of candidates: Candidates, isFresh: Bool) -> Bool {
+        let index = candidates.list[position].index
+        let metrics = candidates.snapshot.metrics
+        return isFresh && Double(metrics[index].waitingQueueSize) < Double(queueDepthThreshold) * (1 + headroom)
+            && metrics[index].kvCacheUsage < kvCacheUtilThreshold * (1 + headroom)
     }
 }

@@ -3,7 +3,7 @@ package import ExtProc
 package import Orchestration
 internal import Pool
 internal import Scheduling
-internal import Telemetry
+package import Telemetry
 
 /// What lets a director make sub-requests.
 package struct DirectorOrchestration: Sendable {
@@ -12,12 +12,12 @@ package struct DirectorOrchestration: Sendable {
     ///
     /// - Parameters:
     ///   - headers: what the client sent.
-    ///   - traceParent: the trace that the legs belong to; nil leaves the client's.
-    package let transport: @Sendable (_ headers: HeaderList, _ traceParent: String?) -> any LegTransport
+    ///   - trace: what the legs belong to; nil leaves the client's.
+    package let transport: @Sendable (_ headers: HeaderList, _ trace: TraceContext?) -> any LegTransport
 
     package init(
         orchestrator: Orchestrator,
-        transport: @escaping @Sendable (_ headers: HeaderList, _ traceParent: String?) -> any LegTransport
+        transport: @escaping @Sendable (_ headers: HeaderList, _ trace: TraceContext?) -> any LegTransport
     ) {
         self.orchestrator = orchestrator
         self.transport = transport
@@ -46,7 +46,7 @@ extension Director {
             return try policy.scheduler.schedule(request, candidates, using: &generator)
         } catch {
             guard error.code == .profileFailed, let orchestration = policy.orchestration,
-                orchestration.settings.onExhausted == .decodeLocal,
+                orchestration.orchestrator.decodesLocally,
                 let alone = try policy.scheduler.pick(.decode, request, candidates, using: &generator)
             else { throw error }
             telemetry.orchestration(.decodedLocally)

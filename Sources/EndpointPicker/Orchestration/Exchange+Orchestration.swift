@@ -17,6 +17,10 @@ extension Exchange {
         _ edits: BodyEdits,
         _ forwarding: Forwarding
     ) async throws {
+        // One of Apus's own that came back to it, or to another: it would go round.
+        guard headers["x-apus-depth"] ?? "0" == "0" else {
+            throw PickerError(.badRequest, "a sub-request may have no sub-requests", fault: .client)
+        }
         let orchestrator = plan.orchestration.orchestrator
         let journal = RequestJournal(record, director.telemetry)
         let request = legRequest(plan, inference, edits, journal)
@@ -78,14 +82,13 @@ extension Exchange {
         }
         stages = nil
         reservation = nil
-        let traceParent = record.trace?.header
         return OrchestratedRequest(
             facts,
             wantsPrefill: plan.wantsPrefill,
             wantsEncode: plan.wantsEncode,
             first: first,
             picker: plan.picker,
-            transport: orchestration.transport(headers, traceParent),
+            transport: orchestration.transport(headers, record.trace),
             journal: journal,
             generator: generator,
             deadline: orchestration.orchestrator.nextDeadline,
@@ -99,7 +102,7 @@ extension Exchange {
         if case .refused(let answer) = error {
             return ImmediateAnswer(
                 status: answer.status,
-                headers: answer.headers.filter { ResponseFields.goAlong($0.name) },
+                headers: ResponseFields.forwarded(answer.headers),
                 body: answer.body
             )
         }
@@ -150,11 +153,22 @@ extension Exchange {
     func attend(to reasons: ExchangeAlarms.Reasons) async throws {
         guard let active = orchestrated, let order = active.order else { return }
         if reasons.contains(.companionEnded) {
-            if let error = active.orchestrator.companionEnded(order), record.responseHeadersAt == 0 {
+            guard let error = active.orchestrator.companionEnded(order) else {
+                try await releaseHead()
+                return
+            }
+            if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
-                if mayRescue(active), case .exhausted = error { return try await rescue(active) }
+                if mayRescue(active), case .exhausted = error {
+                    return try await rescue(active, isDecodeToBlame: false)
+                }
                 active.letGo()
                 throw Self.refusal(error)
+            } else if conversation.modes.response == .streamed, record.firstByteAt == 0, !hasStoppedBodies {
+                // The client has the head of a response that would not go on.
+                active.orchestrator.abort(order)
+                reportDecode("cancelled")
+                throw RelayBroken(reason: "prefill")
             }
         }
         if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active), isDead(order, active) {
@@ -172,6 +186,22 @@ extension Exchange {
         guard snapshot.scrapes[index].updatedAt != nil else { return false }
         return !snapshot.scrapes[index].reachable
             && !snapshot.isFresh(index, at: .now(), threshold: director.pool.stalenessThreshold)
+    }
+
+    /// Whether the head of the decode's response waits for what follows: engines send it before the prompt is there, and a response that has
+    /// begun cannot be given by another.
+    func mayHold(_ active: OrchestratedExchange, isLast: Bool) -> Bool {
+        guard !isLast, conversation.modes.response.isDuplex, (200..<300).contains(record.status) else { return false }
+        return active.order?.awaitsPrefill == true && mayRescue(active)
+    }
+
+    /// The response goes on, or nothing can fail it any more but its own endpoint.
+    func releaseHead() async throws {
+        guard let active = orchestrated, let head = active.heldHead.take() else { return }
+        noteDecodeBegan(active)
+        beginReading(head.fields)
+        stages = nil
+        try await send(head.reply)
     }
 
     /// The decode has begun to answer: none will be run again, and what that would have needed can go.
@@ -195,15 +225,26 @@ extension Exchange {
     }
 
     /// Runs a handed-off decode again elsewhere, and answers with the whole of it.
-    func rescue(_ active: OrchestratedExchange) async throws {
+    ///
+    /// - Parameter isDecodeToBlame: false when the prefill beside it failed: then its endpoint may serve the next attempt, too.
+    func rescue(_ active: OrchestratedExchange, isDecodeToBlame: Bool = true) async throws {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
-        reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+        // What the client gets in the end is what counts.
+        record.errorCode = nil
+        active.heldHead = nil
         callBackPlace = nil
         reservation = nil
-        if let endpoint = order.endpoint { request.decodeFailed(endpoint, active.orchestrator.nextDeadline) }
-        active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        let deadline = active.orchestrator.nextDeadline
+        if isDecodeToBlame {
+            let report = reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
+            if let endpoint = order.endpoint, let report { request.decodeFailed(endpoint, report, deadline) }
+            active.orchestrator.decodeEnded(order, failed: record.status != 429)
+        } else {
+            reportDecode(LegFailure.Code.cancelled.rawValue)
+            request.decodeCancelled(deadline)
+        }
         active.orchestrator.conclude(order, isDecoded: false)
         director.telemetry.orchestration(.rescued)
         active.order = nil
@@ -224,20 +265,21 @@ extension Exchange {
     }
 
     /// Notes how the decode that the gateway was given ended.
-    func reportDecode(_ outcome: String) {
+    @discardableResult
+    func reportDecode(_ outcome: String) -> LegReport? {
         guard let active = orchestrated, let endpoint = active.order?.endpoint, active.handedOffAt != 0,
             !active.hasReportedDecode
-        else { return }
+        else { return nil }
         active.hasReportedDecode = true
         let nanoseconds = MonotonicTime.now().nanoseconds - active.handedOffAt
-        active.journal.ended(
-            LegReport(
-                stage: .decode,
-                endpoint: endpoint.hostPort,
-                attempt: 1,
-                outcome: outcome,
-                seconds: Double(nanoseconds) / 1e9
-            )
+        let report = LegReport(
+            stage: .decode,
+            endpoint: endpoint.hostPort,
+            attempt: 1,
+            outcome: outcome,
+            seconds: Double(nanoseconds) / 1e9
         )
+        active.journal.ended(report)
+        return report
     }
 }

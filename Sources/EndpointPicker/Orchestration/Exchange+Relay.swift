@@ -86,9 +86,7 @@ extension Exchange {
     /// The header fields of the client's response.
     private func responseHead(_ relayed: RelayedDecode, isWhole: Bool) -> [(name: String, value: String)] {
         var head: [(name: String, value: String)] = isWhole ? [] : [(":status", String(relayed.status))]
-        for header in relayed.headers where ResponseFields.goAlong(header.name) {
-            head.append((ASCII.lowercased(header.name), header.value))
-        }
+        head += ResponseFields.forwarded(relayed.headers)
         head.append((ControlHeaders.seen, "true"))
         head += answer.headers
         if !isWhole, let attempts = record.attempts { head.append((ControlHeaders.attempts, String(attempts))) }
@@ -154,7 +152,30 @@ enum ResponseFields {
         "proxy-authenticate", "content-length",
     ]
 
-    static func goAlong(_ name: String) -> Bool {
-        !name.hasPrefix(":") && !left.contains(ASCII.lowercased(name))
+    /// The fields that go along, their names in lower case. What is no field as HTTP has them would make the gateway refuse the whole
+    /// response, so it is left out, and so is what the server means for its own connection.
+    static func forwarded(_ fields: [(name: String, value: String)]) -> [(name: String, value: String)] {
+        var named: Set<String> = []
+        for field in fields where ASCII.equalsIgnoringCase(field.name, "connection") {
+            for name in field.value.split(separator: ",") {
+                named.insert(ASCII.lowercased(String(ASCII.trimmed(name))))
+            }
+        }
+        return fields.compactMap { field in
+            guard !field.name.isEmpty, field.name.utf8.allSatisfy(isTokenByte),
+                field.value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 })
+            else { return nil }
+            let name = ASCII.lowercased(field.name)
+            return left.contains(name) || named.contains(name) ? nil : (name, field.value)
+        }
+    }
+
+    /// RFC 9110 §5.6.2.
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
+        default: false
+        }
     }
 }

@@ -16,8 +16,15 @@ final class OrchestratedExchange {
     var handedOffAt: UInt64 = 0
     var hasReportedDecode = false
     var isRescued = false
+    /// The head of a decode's response while the prefill beside it may still fail: until then Envoy is not told to pass it on.
+    var heldHead: HeldHead?
     var watchdog: Watchdog?
     let journal: RequestJournal
+
+    struct HeldHead {
+        let fields: HeaderList
+        let reply: Reply
+    }
 
     init(_ orchestrator: Orchestrator, _ request: OrchestratedRequest, _ journal: RequestJournal) {
         self.orchestrator = orchestrator

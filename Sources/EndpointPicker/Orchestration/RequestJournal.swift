@@ -14,14 +14,16 @@ final class RequestJournal: OrchestrationJournal {
     }
 
     func reached(_ checkpoint: Checkpoint) {
+        // An answer may begin while the prefill beside its decode has not ended, and tells of it all the same.
+        if checkpoint == .prefillSelected { record.attempts = (record.attempts ?? 0) + 1 }
         record.decision?.append(
             DecisionRecord.Checkpoint(name: checkpoint.rawValue, wallNanoseconds: TelemetryClock.wallNanoseconds())
         )
     }
 
     func ended(_ leg: LegReport) {
-        if leg.stage == .prefill, leg.outcome != LegFailure.Code.noPermit.rawValue {
-            record.attempts = max(record.attempts ?? 0, leg.attempt)
+        if leg.stage == .prefill, leg.outcome == LegFailure.Code.noPermit.rawValue {
+            record.attempts = max(0, (record.attempts ?? 0) - 1)
         }
         let leg = DecisionRecord.Leg(
             leg: leg.stage.rawValue,
@@ -38,6 +40,16 @@ final class RequestJournal: OrchestrationJournal {
 
     func exhausted(_ stage: Stage, decodesLocally: Bool) {
         telemetry.orchestration(decodesLocally ? .decodedLocally : .exhausted)
+    }
+
+    func decodedAlone(_ reason: String) {
+        telemetry.orchestration(.decodedAlone)
+        record.decision?.append(
+            DecisionRecord.Checkpoint(
+                name: "DECODE_ALONE: \(reason)",
+                wallNanoseconds: TelemetryClock.wallNanoseconds()
+            )
+        )
     }
 
     func stranded() { telemetry.orchestration(.stranded) }

@@ -2,17 +2,19 @@ internal import Bytes
 package import ExtProc
 package import Orchestration
 internal import Pool
+internal import Scheduling
 package import SubRequests
+package import Telemetry
 
 /// Sends the legs of one request as sub-requests, with the client's header fields.
 package struct SubRequestTransport: LegTransport {
     private let requester: SubRequester
     private let forwarded: ForwardedHeaders
-    private let traceParent: String?
+    private let trace: TraceContext?
 
-    package init(_ requester: SubRequester, _ headers: HeaderList, traceParent: String?) {
+    package init(_ requester: SubRequester, _ headers: HeaderList, trace: TraceContext?) {
         self.requester = requester
-        self.traceParent = traceParent
+        self.trace = trace
         var builder = ForwardedHeaders.Builder(ownNames: ControlHeaders.notForwarded)
         headers.forEach { name, value in builder.append(name: name, value: value) }
         forwarded = builder.finish()
@@ -46,13 +48,20 @@ package struct SubRequestTransport: LegTransport {
             forwarded: forwarded,
             body: leg.body.count > 0 || leg.method == "POST" ? HTTPBody(leg.body) : nil,
             requestID: leg.requestID,
-            // Later than the leg's own end, so that a leg that is too slow is not taken for a request that is out of time.
-            deadline: MonotonicTime.now() + leg.timeout + .seconds(1),
+            deadline: MonotonicTime.now() + leg.timeout + (leg.isLastMoment ? .zero : .seconds(1)),
             timeout: leg.timeout
         )
         request.attempt = leg.attempt
-        request.traceparent = traceParent
+        request.traceparent = trace?.header(
+            ofLeg: leg.stage.rawValue,
+            endpoint: leg.endpoint.hostPort,
+            attempt: leg.attempt
+        )
+        // A model may think for long, and a request may wait for long in an engine's queue.
+        request.idleTimeout = nil
         request.maySendAgain = leg.mayResend
+        // The ports beside the engines' own (bootstrap) have no certificates.
+        request.isPlain = leg.port != nil
         request.extraHeaders = leg.headers.map { HTTPField($0.name, $0.value) }
         return request
     }

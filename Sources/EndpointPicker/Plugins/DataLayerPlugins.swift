@@ -43,7 +43,10 @@ extension PluginRegistry {
                 parameters.reportMissing("path")
                 return nil
             }
-            return .fileDiscovery(FileDiscoverySettings(path: path, watchFile: watchFile))
+            return .discovery(.file(FileDiscoverySettings(path: path, watchFile: watchFile)))
+        },
+        "dns-discovery": { parameters in
+            DNSDiscoverySettings(parameters: &parameters).map { .discovery(.dns($0)) }
         },
     ]
 }

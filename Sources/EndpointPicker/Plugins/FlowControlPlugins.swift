@@ -62,8 +62,9 @@ struct SaturationFilter: Filter {
         _ candidates: Candidates,
         using generator: inout SeededGenerator
     ) -> Candidates {
-        // Candidates are fresh already, or none is and all are as good as each other.
-        let kept = candidates.filtered { detector.hasRoom(candidates.list[$0], isFresh: true) }
+        let kept = candidates.filtered {
+            detector.hasRoom($0, of: candidates, isFresh: candidates.list[$0].preference == .fresh)
+        }
         return kept.isEmpty && detector.failsOpen ? candidates : kept
     }
 }

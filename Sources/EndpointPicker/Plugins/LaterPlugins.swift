@@ -13,7 +13,7 @@ extension PluginRegistry {
         // Flow control
         "program-aware-fairness", "priority-holdback-policy", "soft-reflective-ceiling-policy",
         // Data layer
-        "k8s-notification-source", "endpoint-notification-source", "dns-discovery", "models-data-source",
+        "k8s-notification-source", "endpoint-notification-source", "models-data-source",
         "models-data-extractor", "dcgm-data-source", "dcgm-extractor",
         // Parsers and responses
         "sglanghttp-parser", "vertexai-parser", "request-attribute-reporter",

@@ -27,7 +27,7 @@ enum PluginInstance: Sendable {
     case metricsSource(MetricsSourceSettings)
     case metricsExtractor(MetricsExtractorSettings)
     case parser
-    case fileDiscovery(FileDiscoverySettings)
+    case discovery(DiscoverySettings)
     case saturationDetector(any SaturationDetector)
     case ordering(any OrderingPolicy)
     case fairness(any FairnessPolicy)
@@ -50,7 +50,7 @@ enum PluginInstance: Sendable {
         case .metricsSource: "a data source"
         case .metricsExtractor, .topologyExtractor: "an extractor"
         case .parser: "a parser"
-        case .fileDiscovery: "a discovery"
+        case .discovery: "a discovery"
         case .saturationDetector: "a saturation detector"
         case .ordering: "an ordering policy"
         case .fairness: "a fairness policy"

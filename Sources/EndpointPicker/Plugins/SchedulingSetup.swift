@@ -10,7 +10,7 @@ package struct SchedulingSetup: Sendable {
     /// How metrics are read; nil when the configuration wants none.
     package var metrics: MetricsSettings?
     /// Where the endpoints are listed, if the configuration says so.
-    package var discovery: FileDiscoverySettings?
+    package var discovery: DiscoverySettings?
     /// The types of the parsers, in order, as `ParserSelection` takes them.
     package var parsers: [String]
     /// Who runs the encode and prefill steps of a request, and how.

@@ -86,25 +86,25 @@ extension SetupAssembler {
         return found ?? MetricsExtractorSettings()
     }
 
-    /// The file that is referred to, or else the only one there is.
-    mutating func discovery() -> FileDiscoverySettings? {
+    /// The discovery that is referred to, or else the only one there is.
+    mutating func discovery() -> DiscoverySettings? {
         if let reference = configuration.dataLayer?.discovery {
             used.insert(reference.name)
             switch instances[reference.name] {
-            case .fileDiscovery(let settings): return settings
+            case .discovery(let settings): return settings
             case .unusable, nil: return nil
             case .some(let other):
                 diagnostics.error("\(quoted(reference.name)) is \(other.kind), not a discovery", at: reference.position)
                 return nil
             }
         }
-        var found: FileDiscoverySettings?
+        var found: DiscoverySettings?
         for plugin in configuration.plugins {
-            guard case .fileDiscovery(let settings)? = instances[plugin.name] else { continue }
+            guard case .discovery(let settings)? = instances[plugin.name] else { continue }
             used.insert(plugin.name)
             if found != nil {
                 diagnostics.error(
-                    "several file-discovery: say in dataLayer.discovery which counts",
+                    "several discoveries: say in dataLayer.discovery which counts",
                     at: plugin.position
                 )
             }

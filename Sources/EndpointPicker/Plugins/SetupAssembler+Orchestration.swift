@@ -81,21 +81,20 @@ extension SetupAssembler {
                 "mode \"handoff\" needs a disagg-profile-handler: without one nothing runs before the decode",
                 at: section.position(of: "mode")
             )
-        case .handoff: break
-        case .relay:
-            if settings.decodeTimeout != nil {
-                warn(
-                    "decodeTimeout is for decodes that the gateway sends: it has no effect here",
-                    "decodeTimeout",
-                    section
-                )
-            }
+        case .handoff, .relay: break
         }
         let encodes = (handler as? DisaggregationHandler)?.encodeDecider != nil
         if settings.encodeConnector != nil, !encodes {
             warn("encodeConnector has no effect: no decider starts an encode stage", "encodeConnector", section)
         } else if settings.encodeConnector == nil, encodes {
             warn("encode endpoints are chosen, but without an encodeConnector nothing is sent to them", "mode", section)
+        }
+        if settings.connector == .sglang, settings.onExhausted == .decodeLocal {
+            warn(
+                "onExhausted \"decode-local\" needs endpoints that compute prompts, too; one that SGLang runs as decode does not, so such requests fail",
+                "onExhausted",
+                section
+            )
         }
         if settings.deadline < settings.attemptTimeout {
             let key = section.keys.contains("deadline") ? "deadline" : "attemptTimeout"

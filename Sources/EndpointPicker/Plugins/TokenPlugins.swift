@@ -1,5 +1,6 @@
 internal import Configuration
 package import Inference
+internal import SubRequests
 
 /// `token-producer`: where the number of a prompt's tokens comes from.
 package struct TokenProducerSettings: Sendable, Equatable {
@@ -52,17 +53,34 @@ extension PluginRegistry {
         }
         rendering.timeout = fields.duration("timeout", in: timeouts) ?? rendering.timeout
         rendering.multimodalTimeout = fields.duration("mmTimeout", in: timeouts) ?? rendering.multimodalTimeout
-        for name in [
-            "caCertPath", "clientCertPath", "clientKeyPath", "insecureSkipVerify", "endpointDiscovery",
-            "messagesRenderMode", "prefillOnly",
-        ] { fields.unavailable(name) }
+        rendering.trust = trust(&fields, isNeeded: rendering.url.hasPrefix("https://"))
+        for name in ["endpointDiscovery", "messagesRenderMode", "prefillOnly"] { fields.unavailable(name) }
         fields.finish()
         return rendering
     }
 
+    private static func trust(_ fields: inout Fields, isNeeded: Bool) -> TLSTrust {
+        var trust = TLSTrust()
+        trust.caFile = fields.nonEmptyString("caCertPath") ?? ""
+        trust.clientCertificateFile = fields.nonEmptyString("clientCertPath") ?? ""
+        trust.clientKeyFile = fields.nonEmptyString("clientKeyPath") ?? ""
+        trust.insecureSkipVerify = fields.bool("insecureSkipVerify") ?? false
+        if trust.clientCertificateFile.isEmpty != trust.clientKeyFile.isEmpty {
+            fields.diagnostics.error(
+                "\"clientCertPath\" and \"clientKeyPath\" are needed together",
+                at: fields.position
+            )
+        }
+        if !isNeeded, trust != .system {
+            fields.diagnostics.warning("certificates have no effect on an http:// address", at: fields.position)
+        }
+        return trust
+    }
+
     private static func problem(of url: String) -> String? {
-        if url.hasPrefix("https://") { return "must be an http:// address: https is not available yet in this version" }
-        guard url.hasPrefix("http://"), url.utf8.count > 7, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+        guard url.hasPrefix("http://") || url.hasPrefix("https://"), !url.hasSuffix("://"),
+            url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        else {
             return "must be an address such as http://localhost:8000"
         }
         return url.utf8.contains(UInt8(ascii: "?")) ? "must have no query" : nil

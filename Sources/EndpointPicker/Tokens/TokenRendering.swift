@@ -1,17 +1,20 @@
 internal import Bytes
 internal import ExtProc
 internal import Inference
-internal import SubRequests
+package import SubRequests
 
 /// `token-producer` with `backend: vllm`: a server that says which tokens a prompt is.
 package struct TokenRendering: Sendable, Equatable {
-    /// `http://host:port`, without a path.
+    /// `http://host:port` or `https://host:port`, without a path.
     package var url = "http://localhost:8000"
     /// The model whose tokens they are, whatever model requests name; nil for that of the request.
     package var model: String?
     /// How long the server may take for text, and for a prompt with images, videos or sounds.
     package var timeout = Duration.seconds(5)
     package var multimodalTimeout = Duration.seconds(30)
+
+    /// Whom to trust over `https://`.
+    package var trust = TLSTrust.system
 
     package init() {}
 
@@ -50,7 +53,8 @@ package struct TokenRendering: Sendable, Equatable {
             body: HTTPBody(copy),
             timeout: inquiry.parts.count > 0 ? multimodalTimeout : timeout,
             maxResponseBytes: Self.maxResponseBytes,
-            wantsHeaders: false
+            wantsHeaders: false,
+            trust: url.hasPrefix("https://") ? trust : nil
         )
     }
 }

@@ -1,5 +1,7 @@
 // What most connectors have no use for.
 extension Connector {
+    package var decodesAlone: Bool { true }
+
     package func inquiry(_ leg: LegContext) -> SideRequest? { nil }
 
     package func readInquiry(_ answer: RawSpan, _ leg: LegContext) throws(BadAnswer) -> PeerIdentity {

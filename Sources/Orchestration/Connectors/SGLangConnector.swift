@@ -9,6 +9,7 @@ internal import Pool
 /// nothing alone.
 package struct SGLangConnector: Connector {
     package let order = LegOrder.concurrent
+    package let decodesAlone = false
 
     package init() {}
 

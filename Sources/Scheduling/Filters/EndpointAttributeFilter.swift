@@ -51,9 +51,10 @@ package struct EndpointAttributeFilter: Filter {
         using generator: inout SeededGenerator
     ) -> Candidates {
         let kept = candidates.filtered { position in
-            guard let value = attribute.value(at: position, of: candidates, isLimit: true) else { return passesMissing }
-            // Single precision is what loads are kept in; 0.8 must equal 0.8.
-            return comparison.holds(Double(Float(value)), Double(Float(threshold)))
+            guard let value = attribute.value(at: position, of: candidates, isLimited: true) else {
+                return passesMissing
+            }
+            return comparison.holds(value, threshold)
         }
         return kept.isEmpty && fallbackOnEmpty ? candidates : kept
     }

@@ -11,13 +11,16 @@ package struct UtilizationFilter: Filter {
         /// 0...1.
         case kvCacheUtilization = "kv-cache-utilization"
 
-        func value(of candidate: Candidates.Candidate) -> Double {
-            switch self {
+        /// As the page has it: a limit, unlike a score, must not count what idle engines are about to run. Whoever wants what was sent
+        /// since to count limits the active requests.
+        func value(at position: Int, of candidates: Candidates) -> Double {
+            let metrics = candidates.snapshot.metrics
+            let candidate = candidates.list[position]
+            return switch self {
             case .activeRequests: Double(candidate.inFlightRequests)
-            case .runningRequests: Double(candidate.running)
-            // A limit, unlike a score, must not count what an idle engine is about to run; active-requests is there for that.
-            case .waitingQueue: Double(candidate.scrapedWaiting)
-            case .kvCacheUtilization: Double(candidate.kvCacheUsage)
+            case .runningRequests: Double(metrics[candidate.index].runningRequests)
+            case .waitingQueue: Double(metrics[candidate.index].waitingQueueSize)
+            case .kvCacheUtilization: metrics[candidate.index].kvCacheUsage
             }
         }
     }
@@ -48,8 +51,7 @@ package struct UtilizationFilter: Filter {
         using generator: inout SeededGenerator
     ) -> Candidates {
         let kept = candidates.filtered { position in
-            // Single precision is what the load is kept in; a limit of 0.8 must let 0.8 pass.
-            conditions.allSatisfy { Float($0.metric.value(of: candidates.list[position])) <= Float($0.maxValue) }
+            conditions.allSatisfy { $0.metric.value(at: position, of: candidates) <= $0.maxValue }
         }
         return kept.isEmpty && fallbackOnEmpty ? candidates : kept
     }

@@ -60,6 +60,8 @@ package final class DecisionRecord: Sendable {
         /// `ok`, or a short code such as `connect_failed`.
         package var outcome: String
         package var seconds: Double
+        /// Nanoseconds of the monotonic clock; noted when the leg is told of.
+        var endedAt: UInt64 = 0
 
         package init(leg: String, endpoint: String, attempt: Int, outcome: String, seconds: Double) {
             self.leg = leg

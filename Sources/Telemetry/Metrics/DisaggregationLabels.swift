@@ -14,6 +14,10 @@ struct DisaggregationLabels: MetricLabels {
         DisaggregationLabels(model: otherLabelValue, decision: otherLabelValue, plugin: .overflow)
     }
 
+    func coarsened(step: Int) -> DisaggregationLabels? {
+        step == 1 ? DisaggregationLabels(model: otherLabelValue, decision: decision, plugin: plugin) : nil
+    }
+
     static var own: [Exposure<DisaggregationLabels>.Label] {
         [.init("model_name") { $0.model }, .init("decision_type") { $0.decision }]
     }

@@ -33,10 +33,10 @@ final class OrchestrationMetrics: Sendable {
             Exposure(
                 "apus_orchestration_events_total",
                 help: """
-                    Requests that were resumed, that no prefill endpoint could serve (exhausted) or that were decoded where they were \
-                    prefilled (decoded_locally), that were run again after their decode had died (rescued), prompts that were \
-                    computed for a decode that never began (stranded), and transfer parameters that a gateway's retry gave to a second \
-                    endpoint (spent_twice).
+                    Requests that were resumed, that no prefill endpoint could serve (exhausted), that were left to the endpoint that decodes \
+                    for that (decoded_locally) or for their shape (decoded_alone), that were run again after their decode had died \
+                    (rescued); prompts that were computed for a decode that never began (stranded); transfer parameters that a \
+                    gateway's retry gave to a second endpoint (spent_twice).
                     """,
                 labels: OneLabel.named("event")
             )
@@ -60,13 +60,17 @@ struct LegLabels: MetricLabels {
 package enum OrchestrationEvent: String, Sendable {
     case resumed, exhausted, rescued, stranded
     case decodedLocally = "decoded_locally"
+    /// The engines cannot split a request of its kind.
+    case decodedAlone = "decoded_alone"
     case spentTwice = "spent_twice"
 }
 
 extension Telemetry {
     /// A sub-request of `record`'s request ended.
     package func legEnded(_ record: RequestRecord, _ leg: DecisionRecord.Leg) {
-        record.legs.append(leg)
+        var ended = leg
+        ended.endedAt = TelemetryClock.monotonicNanoseconds()
+        record.legs.append(ended)
         metrics.orchestration.legs.child(LegLabels(leg: leg.leg, outcome: leg.outcome)).add()
         if leg.outcome == "ok" { metrics.orchestration.legTime.child(OneLabel(leg.leg)).observe(leg.seconds) }
     }

@@ -3,10 +3,10 @@ enum SpanJSON {
     /// What is taken over of a client's text.
     private static let textLimit = 512
 
-    /// `gateway.request`, and within it, when the request was decided, `gateway.request_orchestration`.
+    /// `gateway.request`, and within it, when the request was decided, `gateway.request_orchestration`, and one `apus.leg` for each sub-request.
     static func spans(of record: RequestRecord, _ trace: TraceContext) -> [[UInt8]] {
         var spans = [
-            span("gateway.request", trace, id: trace.spanID, parent: trace.parentID, isServer: true) { json in
+            span("gateway.request", trace, id: trace.spanID, parent: trace.parentID, .server) { json in
                 times(&json, record, from: record.receivedAt, to: record.finishedAt)
                 json.array("attributes") { json in requestAttributes(&json, record) }
                 if let code = record.errorCode {
@@ -21,7 +21,7 @@ enum SpanJSON {
             // Its id must differ from the other's and need not be guarded against being guessed.
             let id = trace.spanID ^ 0x9E37_79B9_7F4A_7C14
             spans.append(
-                span("gateway.request_orchestration", trace, id: id, parent: trace.spanID, isServer: false) { json in
+                span("gateway.request_orchestration", trace, id: id, parent: trace.spanID, .internal) { json in
                     times(&json, record, from: max(record.bodyCompleteAt, record.receivedAt), to: record.decidedAt)
                     json.array("attributes") { json in
                         attribute(&json, "target_model", record.targetModel)
@@ -31,7 +31,42 @@ enum SpanJSON {
                 }
             )
         }
-        return spans
+        return spans + legs(of: record, trace)
+    }
+
+    private static func legs(of record: RequestRecord, _ trace: TraceContext) -> [[UInt8]] {
+        var ids: Set<UInt64> = []
+        return record.legs.prefix(legLimit).enumerated().map { index, leg in
+            var id = trace.legSpanID(leg.leg, endpoint: leg.endpoint, attempt: leg.attempt)
+            // Several images may be encoded at one endpoint at the same time.
+            if !ids.insert(id).inserted { id = id &+ UInt64(index) }
+            return span("apus.leg", trace, id: id, parent: trace.spanID, .client) { json in
+                let length = UInt64(max(0, leg.seconds) * 1e9)
+                times(&json, record, from: leg.endedAt - min(leg.endedAt, length), to: leg.endedAt)
+                json.array("attributes") { json in
+                    attribute(&json, "apus.leg", leg.leg)
+                    attribute(&json, "apus.endpoint", leg.endpoint)
+                    attribute(&json, "apus.attempt", leg.attempt)
+                    attribute(&json, "apus.outcome", leg.outcome)
+                }
+                if leg.outcome != "ok" {
+                    json.object("status") { json in
+                        json.member("code", 2)
+                        json.member("message", leg.outcome)
+                    }
+                }
+            }
+        }
+    }
+
+    /// More legs of one request than this are not told.
+    private static let legLimit = 64
+
+    /// As OTLP numbers them.
+    private enum Kind: Int {
+        case `internal` = 1
+        case server = 2
+        case client = 3
     }
 
     /// The body of an export.
@@ -72,7 +107,7 @@ enum SpanJSON {
         _ trace: TraceContext,
         id: UInt64,
         parent: UInt64,
-        isServer: Bool,
+        _ kind: Kind,
         _ members: (inout JSONWriter) -> Void
     ) -> [UInt8] {
         var json = JSONWriter(reservingCapacity: 640)
@@ -81,7 +116,7 @@ enum SpanJSON {
             json.member("spanId", TraceContext.hex(id))
             if parent != 0 { json.member("parentSpanId", TraceContext.hex(parent)) }
             json.member("name", name)
-            json.member("kind", isServer ? 2 : 1)
+            json.member("kind", kind.rawValue)
             members(&json)
         }
         return json.bytes

@@ -26,6 +26,17 @@ package struct TraceContext: Sendable, Equatable {
         "00-\(Self.hex(traceHigh))\(Self.hex(traceLow))-\(Self.hex(spanID))-\(isSampled ? "01" : "00")"
     }
 
+    /// The same for a sub-request: its own span is the parent, so that what servers tell of several attempts can be told apart.
+    package func header(ofLeg leg: String, endpoint: String, attempt: Int) -> String {
+        let id = legSpanID(leg, endpoint: endpoint, attempt: attempt)
+        return "00-\(Self.hex(traceHigh))\(Self.hex(traceLow))-\(Self.hex(id))-\(isSampled ? "01" : "00")"
+    }
+
+    /// The id of a sub-request's span. It need not be guarded against being guessed.
+    func legSpanID(_ leg: String, endpoint: String, attempt: Int) -> UInt64 {
+        max(1, XXH3.hash("\(leg)/\(attempt)/\(endpoint)", seed: spanID))
+    }
+
     static func hex(_ number: UInt64) -> String {
         Hex.encode((0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64(56 - $0 * 8)) })
     }

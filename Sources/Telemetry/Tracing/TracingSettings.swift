@@ -4,6 +4,10 @@ package struct TracingSettings: Sendable, Equatable {
     package var url: String
     /// Sent with every batch.
     package var headers: [(name: String, value: String)]
+    /// PEM files for `https://`: the authorities to trust (empty: the system's), and the certificate and key shown to a collector that asks.
+    package var authoritiesFile: String
+    package var clientCertificateFile: String
+    package var clientKeyFile: String
     package var sampler: TraceSampler
     /// About this process: `service.name` and others.
     package var resource: [(name: String, value: String)]
@@ -11,7 +15,8 @@ package struct TracingSettings: Sendable, Equatable {
     package var warnings: [String]
 
     package static func == (a: TracingSettings, b: TracingSettings) -> Bool {
-        a.url == b.url && a.sampler == b.sampler && a.warnings == b.warnings
+        a.url == b.url && a.authoritiesFile == b.authoritiesFile && a.clientCertificateFile == b.clientCertificateFile
+            && a.clientKeyFile == b.clientKeyFile && a.sampler == b.sampler && a.warnings == b.warnings
             && a.headers.elementsEqual(b.headers, by: ==) && a.resource.elementsEqual(b.resource, by: ==)
     }
 
@@ -27,6 +32,13 @@ package struct TracingSettings: Sendable, Equatable {
         url = whole.isEmpty ? (base.hasSuffix("/") ? base : base + "/") + "v1/traces" : whole
         if !url.contains("://") { url = "http://" + url }
         warnings = []
+        func file(_ name: String) -> String {
+            let ofTraces = value("OTEL_EXPORTER_OTLP_TRACES_\(name)")
+            return ofTraces.isEmpty ? value("OTEL_EXPORTER_OTLP_\(name)") : ofTraces
+        }
+        authoritiesFile = file("CERTIFICATE")
+        clientCertificateFile = file("CLIENT_CERTIFICATE")
+        clientKeyFile = file("CLIENT_KEY")
 
         let protocols = value("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") + value("OTEL_EXPORTER_OTLP_PROTOCOL")
         if protocols.contains("grpc") || url.contains(":4317/") {

@@ -152,9 +152,9 @@ extension Trait where Self == IssueHandlingTrait {
     /// Adds the logs of the running deployment to what went wrong.
     static var showsLogs: Self {
         .compactMapIssues { issue in
-            guard let deployment = Deployment.running else { return issue }
+            guard let logs = Deployment.running?.logs ?? Disaggregated.running?.logs else { return issue }
             var issue = issue
-            issue.comments.append(Comment(rawValue: deployment.logs))
+            issue.comments.append(Comment(rawValue: logs))
             return issue
         }
     }

@@ -25,6 +25,19 @@ struct EndpointAttributeFilterTests {
         #expect(kept(.notEqual, 5) == [0, 2])
     }
 
+    @Test(
+        "What was sent since the page is not compared, but in the attributes that count it",
+        arguments: [.waitingQueueSize, .runningRequestsSize, .kvCacheUsagePercent, .inFlightRequests]
+            as [EndpointAttribute]
+    )
+    func burst(attribute: EndpointAttribute) {
+        let pool = makePool([Page(blockSize: 16, blockCount: 10)])
+        let reservation = pool.reserve(pool.snapshot.endpoints[0], tokens: 100)
+        let filter = EndpointAttributeFilter(attribute: attribute, comparison: .lessThanOrEqual, threshold: 0)
+        #expect(SchedulingTests.kept(filter, pool.everyone) == (attribute == .inFlightRequests ? [] : [0]))
+        reservation.release()
+    }
+
     @Test("An endpoint that has not told the number passes, or fails if that is said")
     func missing() {
         let pool = makePool([Page(blockSize: 16), Page(blockSize: 0)])

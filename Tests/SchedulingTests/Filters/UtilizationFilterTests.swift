@@ -32,6 +32,25 @@ struct UtilizationFilterTests {
         reservation.release()
     }
 
+    @Test(
+        "A burst between two pages is not refused: limits are compared with the page, and only active requests count at once"
+    )
+    func burst() {
+        let pool = makePool(Array(repeating: Page(blockSize: 16, blockCount: 10), count: 2))
+        let idle = UtilizationFilter(conditions: [
+            .init(metric: .waitingQueue, maxValue: 0), .init(metric: .runningRequests, maxValue: 0),
+            .init(metric: .kvCacheUtilization, maxValue: 0),
+        ])
+        let reservation = pool.reserve(pool.snapshot.endpoints[0], tokens: 100)
+        let other = pool.reserve(pool.snapshot.endpoints[1], tokens: 100)
+        #expect(pool.everyone.list.map(\.waiting) == [1, 1])
+        #expect(SchedulingTests.kept(idle, pool.everyone) == [0, 1])
+        let busy = UtilizationFilter(conditions: [.init(metric: .activeRequests, maxValue: 0)])
+        #expect(SchedulingTests.kept(busy, pool.everyone) == [])
+        reservation.release()
+        other.release()
+    }
+
     @Test("Every condition must hold")
     func conditions() {
         let filter = UtilizationFilter(conditions: [

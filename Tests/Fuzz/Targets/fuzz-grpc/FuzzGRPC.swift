@@ -30,8 +30,19 @@ private func readRequest(_ bytes: [UInt8]) {
             check(range.lowerBound >= 0 && range.upperBound <= bytes.count, "a prompt outside of the body: \(range)")
         }
         check(request.estimatedPromptTokens >= 0 && request.estimatedPromptTokens <= bytes.count, "tokens")
-        let hashes = PrefixBlocks.hashes(of: request, in: body, model: "m", blockBytes: 64, maxBlocks: 100)
-        check(hashes.count == min(100, request.promptByteCount / 64), "\(hashes.count) blocks")
+        let hashes = PrefixBlocks.hashes(
+            of: request,
+            in: body,
+            model: "m",
+            blockTokens: 16,
+            bytesPerToken: 4,
+            maxBlocks: 100
+        )
+        guard request.promptIsTokenIDs else {
+            check(hashes.count == min(100, request.promptByteCount / 64), "\(hashes.count) blocks")
+            continue
+        }
+        check(hashes.count <= min(100, request.estimatedPromptTokens / 16), "\(hashes.count) blocks of ids")
     }
 }
 

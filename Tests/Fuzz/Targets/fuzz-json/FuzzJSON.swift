@@ -12,6 +12,8 @@ func fuzzJSON(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     checkRestorer(document, &generator)
     checkCachedTokens(document, &generator)
     checkParts(document)
+    checkMedia(document)
+    checkTail(document, &generator)
     return 0
 }
 

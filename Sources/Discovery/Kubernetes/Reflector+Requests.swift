@@ -1,0 +1,236 @@
+internal import Bytes
+internal import SubRequests
+
+extension Reflector {
+    // MARK: List
+
+    /// Lists all objects, page by page, and returns the list's version.
+    func list(_ loop: inout ReflectorLoop) async throws(KubernetesError) -> String {
+        state.withLock { $0.counts.lists += 1 }
+        var objects: [ObjectKey: Object] = [:]
+        var next: String?
+        var version = ""
+        repeat {
+            let page: Page
+            do {
+                page = try await self.page(next, isWhole: loop.listsWhole, &objects)
+            } catch {
+                // Its pages are of one moment, which the server has forgotten: from the beginning, and in one piece.
+                if error.code == .gone, next != nil { loop.listsWhole = true }
+                throw error
+            }
+            version = page.version
+            next = page.next
+        } while next != nil
+        loop.listsWhole = false
+        guard !version.isEmpty else {
+            throw KubernetesError(.malformed, "a list of \(collection.path) without a version")
+        }
+        replace(objects)
+        return version
+    }
+
+    private struct Page {
+        let version: String
+        /// What asks for the page after it.
+        let next: String?
+    }
+
+    private func page(
+        _ token: String?,
+        isWhole: Bool,
+        _ objects: inout [ObjectKey: Object]
+    ) async throws(KubernetesError) -> Page {
+        var query = collection.query()
+        if !isWhole { query.add("limit", "\(settings.pageSize)") }
+        query.add("continue", token)
+        let limits = HTTPStreamLimits(
+            headTimeout: .seconds(60),
+            idleTimeout: .seconds(30),
+            timeout: .seconds(300),
+            maxResponseBytes: nil,
+            window: 512 << 10
+        )
+        let stream = try await client.open(collection.path + query.text, limits: limits)
+        var splitter = JSONSplitter(.list, maxObjectBytes: settings.maxObjectBytes)
+        while let piece = try await next(of: stream) {
+            do {
+                try splitter.feed(piece) { bytes in
+                    guard let tree = try? JSONTree(bytes), let object = Object(tree.root) else {
+                        return malformed("an item of \(collection.path) is no object of its kind")
+                    }
+                    objects[object.metadata.key] = object
+                }
+            } catch {
+                stream.cancel()
+                throw KubernetesError(.malformed, "\(collection.path) is no list: \(error)")
+            }
+        }
+        if splitter.droppedCount > 0 {
+            malformed("an item of \(collection.path) exceeds \(settings.maxObjectBytes) bytes")
+        }
+        guard splitter.isComplete, let envelope = try? JSONTree(splitter.envelope).root else {
+            throw KubernetesError(.malformed, "\(collection.path) is no list")
+        }
+        let metadata = envelope["metadata"]?.members("resourceVersion", "continue") ?? [nil, nil]
+        let rest = metadata[1]?.string ?? ""
+        return Page(version: metadata[0]?.string ?? "", next: rest.isEmpty ? nil : rest)
+    }
+
+    private func next(of stream: HTTPStream) async throws(KubernetesError) -> [UInt8]? {
+        do {
+            return try await stream.next()
+        } catch {
+            throw KubernetesError(error)
+        }
+    }
+
+    // MARK: Watch
+
+    /// Follows the changes after `version` until the server ends the watch; returns the version of the last.
+    ///
+    /// An event that shows the copy to be wrong, or cannot be read, ends the watch with an error; whether a list must follow is in `loop`.
+    func watch(from version: String, _ loop: inout ReflectorLoop) async throws(KubernetesError) -> String {
+        var query = collection.query()
+        query.add("watch", "true")
+        query.add("allowWatchBookmarks", "true")
+        query.add("resourceVersion", version)
+        let duration = settings.watchDuration * Double.random(in: 1...2)
+        query.add("timeoutSeconds", "\(max(1, Int(duration.seconds)))")
+        let limits = HTTPStreamLimits(
+            headTimeout: .seconds(30),
+            idleTimeout: settings.silence,
+            timeout: duration + .seconds(30),
+            maxResponseBytes: nil,
+            window: 512 << 10
+        )
+        let stream = try await client.open(collection.path + query.text, limits: limits)
+        noteSuccess(&loop)
+        var position = WatchPosition(version: version)
+        // What has been seen need not be sent again.
+        defer { loop.version = position.version }
+        var splitter = JSONSplitter(.sequence, maxObjectBytes: settings.maxObjectBytes)
+        while let piece = try await piece(of: stream) {
+            var failure: KubernetesError?
+            var isChanged = false
+            do {
+                try splitter.feed(piece) { bytes in
+                    guard failure == nil else { return }
+                    do throws(KubernetesError) {
+                        isChanged = try apply(bytes, &position, &loop) || isChanged
+                    } catch {
+                        failure = error
+                    }
+                }
+            } catch {
+                loop.mustList = true
+                failure = KubernetesError(.malformed, "a watch of \(collection.path) is no JSON: \(error)")
+            }
+            if splitter.droppedCount > 0 {
+                loop.mustList = true
+                failure = KubernetesError(.malformed, "an event exceeds \(settings.maxObjectBytes) bytes")
+            }
+            if isChanged { changed() }
+            if let failure {
+                stream.cancel()
+                throw failure
+            }
+        }
+        return position.version
+    }
+
+    /// The next piece of a watch. However its connection ends, that belongs to a watch's life; what matters is whether another one begins.
+    private func piece(of stream: HTTPStream) async throws(KubernetesError) -> [UInt8]? {
+        do {
+            return try await stream.next()
+        } catch {
+            let error = KubernetesError(error)
+            if error.code == .unreachable { return nil }
+            throw error
+        }
+    }
+
+    /// Takes one event; true when it changed the objects.
+    private func apply(
+        _ bytes: [UInt8],
+        _ position: inout WatchPosition,
+        _ loop: inout ReflectorLoop
+    ) throws(KubernetesError) -> Bool {
+        guard let event = try? JSONTree(bytes).root.members("type", "object"), let type = event[0]?.string else {
+            loop.mustList = true
+            throw KubernetesError(.malformed, "an event of \(collection.path) is no JSON object with a type")
+        }
+        if type == "ERROR" {
+            let error = KubernetesError(status: event[1])
+            // What went wrong is unknown, so what was missed is, too; only a server that is busy says nothing of that kind.
+            loop.mustList = error.code != .throttled
+            throw error
+        }
+        if type == "BOOKMARK" {
+            let version = event[1]?["metadata"]?["resourceVersion"]?.string ?? ""
+            if !version.isEmpty { position.version = version }
+            return false
+        }
+        guard ["ADDED", "MODIFIED", "DELETED"].contains(type) else { return false }
+        guard let node = event[1], let object = Object(node) else {
+            return try readUnusable(event[1], type, &position)
+        }
+        let outcome = state.withLock { state in
+            state.counts.events += 1
+            let outcome = Self.take(object, isDeleted: type == "DELETED", &state.objects, position)
+            if outcome != .changed { state.counts.stale += 1 }
+            return outcome
+        }
+        if outcome == .doubtful {
+            loop.mustList = true
+            throw KubernetesError(.malformed, "events of \(collection.path) out of order: listing anew")
+        }
+        if (object.metadata.version ?? .max) >= (position.number ?? 0), !object.metadata.resourceVersion.isEmpty {
+            position.version = object.metadata.resourceVersion
+        }
+        return outcome == .changed
+    }
+
+    /// An object that is none of its kind any more is as good as gone; one without a name cannot even be told from others.
+    private func readUnusable(
+        _ node: JSONNode?,
+        _ type: String,
+        _ position: inout WatchPosition
+    ) throws(KubernetesError) -> Bool {
+        malformed("an event of \(collection.path) holds no object of its kind")
+        guard let metadata = ObjectMetadata(node?["metadata"], annotations: []) else { return false }
+        if !metadata.resourceVersion.isEmpty { position.version = metadata.resourceVersion }
+        return state.withLock { $0.objects.removeValue(forKey: metadata.key) } != nil
+    }
+
+    private enum Outcome { case changed, known, doubtful }
+
+    private static func take(
+        _ object: Object,
+        isDeleted: Bool,
+        _ objects: inout [ObjectKey: Object],
+        _ position: WatchPosition
+    ) -> Outcome {
+        let metadata = object.metadata
+        if let known = objects[metadata.key]?.metadata {
+            if let old = known.version, let new = metadata.version, new <= old {
+                // The end of an object is final, whatever its event's version; that of its namesake before is not its own.
+                guard isDeleted, known.uid == metadata.uid else { return .known }
+            }
+            objects[metadata.key] = isDeleted ? nil : object
+            return .changed
+        }
+        if isDeleted { return .known }
+        // An object that is not there, in a version from before: it has come late, and may be gone by now.
+        if let new = metadata.version, let last = position.number, new < last { return .doubtful }
+        objects[metadata.key] = object
+        return .changed
+    }
+}
+
+/// How far a watch has come.
+private struct WatchPosition {
+    var version: String
+
+    var number: UInt64? { UInt64(version) }
+}

@@ -1,0 +1,230 @@
+internal import Bytes
+private import Synchronization
+
+/// What a `Reflector` has seen and done.
+package struct ReflectorCounts: Sendable, Equatable {
+    package var lists = 0
+    package var watches = 0
+    package var events = 0
+    /// Times that the server had forgotten where we were.
+    package var expirations = 0
+    /// Events that were known already, or came after newer ones.
+    package var stale = 0
+    /// Objects and events that could not be read.
+    package var malformed = 0
+    package var failures = 0
+
+    package init() {}
+}
+
+/// What happens to a `Reflector`; told on its task.
+package enum ReflectorEvent: Sendable {
+    /// Its objects have changed, or are known for the first time.
+    case changed
+    /// It does not get through. Told once, until it does again.
+    case failing(KubernetesError)
+    case recovered
+    /// Something was left out. Told for the first one only.
+    case malformed(String)
+}
+
+/// How patient a `Reflector` is.
+package struct ReflectorSettings: Sendable {
+    package var pageSize = 500
+    package var maxObjectBytes = 8 << 20
+    /// After a failure; doubled with each one that follows.
+    package var firstDelay = Duration.milliseconds(200)
+    package var longestDelay = Duration.seconds(30)
+    /// How often a kind of objects is looked for that the server does not know.
+    package var absenceDelay = Duration.seconds(30)
+    /// How long the server keeps a watch open, at least; at most twice as long.
+    package var watchDuration = Duration.seconds(300)
+    /// A watch without a byte, not even a bookmark, is taken for dead after this.
+    package var silence = Duration.seconds(180)
+    /// Whether a kind that the server does not know counts as one without objects.
+    package var mayBeAbsent = false
+
+    package init() {}
+}
+
+/// A copy of all objects of one kind that follows the server: a list, and then a watch from the list's version on.
+///
+/// While the server cannot be reached the copy stays as it was. What the server tells of an object that is already known in that version or
+/// a newer one changes nothing.
+package final class Reflector<Object: KubernetesObject>: Sendable {
+    struct State {
+        var objects: [ObjectKey: Object] = [:]
+        /// Whether the objects have been listed, or are known to be none.
+        var isSynced = false
+        var counts = ReflectorCounts()
+        var task: Task<Void, Never>?
+    }
+
+    let client: KubernetesClient
+    let collection: KubernetesCollection
+    let settings: ReflectorSettings
+    let state = Lock(State())
+    private let onEvent: @Sendable (ReflectorEvent) -> Void
+
+    /// - Parameter onEvent: must not block.
+    package init(
+        _ collection: KubernetesCollection,
+        client: KubernetesClient,
+        settings: ReflectorSettings = ReflectorSettings(),
+        onEvent: @escaping @Sendable (ReflectorEvent) -> Void
+    ) {
+        self.client = client
+        self.collection = collection
+        self.settings = settings
+        self.onEvent = onEvent
+    }
+
+    deinit { stop() }
+
+    /// Follows the server until `stop()`.
+    package func start() {
+        // The loop holds the reflector only while it works, so that letting go of it ends the loop.
+        let task = Task { [weak self] in
+            var loop = ReflectorLoop()
+            while !Task.isCancelled {
+                guard let delay = await self?.step(&loop) else { return }
+                if delay > .zero { try? await Task.sleep(for: delay) }
+            }
+        }
+        state.withLock { $0.task = task }
+    }
+
+    /// Ends the requests under way. The objects stay.
+    package func stop() {
+        state.withLock { $0.task }?.cancel()
+    }
+
+    /// The objects, or nil before they have been listed.
+    package var objects: [ObjectKey: Object]? {
+        state.withLock { $0.isSynced ? $0.objects : nil }
+    }
+
+    package var counts: ReflectorCounts { state.withLock { $0.counts } }
+
+    // MARK: The loop
+
+    /// One list, or one watch to its end. Returns how long to wait before the next.
+    private func step(_ loop: inout ReflectorLoop) async -> Duration {
+        guard let version = loop.version else {
+            do {
+                loop.version = try await list(&loop)
+                loop.absences = 0
+                noteSuccess(&loop)
+                return .zero
+            } catch {
+                return failed(error, &loop)
+            }
+        }
+        let startedAt = MonotonicTime.now()
+        state.withLock { $0.counts.watches += 1 }
+        do {
+            loop.version = try await watch(from: version, &loop)
+            // A server that ends each watch at once is asked less and less often.
+            guard MonotonicTime.now().elapsed(since: startedAt) >= .seconds(1) || loop.version != version else {
+                return loop.nextDelay(settings)
+            }
+            loop.reset()
+            return .zero
+        } catch {
+            if MonotonicTime.now().elapsed(since: startedAt) >= .seconds(10) { loop.reset() }
+            return failed(error, &loop)
+        }
+    }
+
+    /// The server has answered as it should.
+    func noteSuccess(_ loop: inout ReflectorLoop) {
+        guard loop.isFailing else { return }
+        loop.isFailing = false
+        onEvent(.recovered)
+    }
+
+    private func failed(_ error: KubernetesError, _ loop: inout ReflectorLoop) -> Duration {
+        // Unless it is we who end, it is the client that has.
+        if error.code == .cancelled { return Task.isCancelled ? .zero : settings.longestDelay }
+        if loop.mustList { loop.version = nil }
+        loop.mustList = false
+        if error.code == .gone {
+            state.withLock { $0.counts.expirations += 1 }
+            loop.version = nil
+            // The first time that is no failure: the list that follows mends it.
+            loop.expirations += 1
+            return loop.expirations == 1 ? .zero : loop.nextDelay(settings)
+        }
+        state.withLock { $0.counts.failures += 1 }
+        if error.code == .notFound {
+            // A kind that is gone has no versions to go on from.
+            loop.version = nil
+            loop.absences += 1
+            // A server that has just started may not know all its kinds yet, so objects that were there are not given up at once.
+            if settings.mayBeAbsent, loop.absences >= 3 || objects?.isEmpty ?? true {
+                replace([:])
+                noteSuccess(&loop)
+                return settings.absenceDelay * Double.random(in: 0.8...1.2)
+            }
+        }
+        if !loop.isFailing {
+            loop.isFailing = true
+            onEvent(.failing(error))
+        }
+        let isRefused = error.code == .forbidden && settings.mayBeAbsent
+        return max(loop.nextDelay(settings), error.retryAfter ?? .zero, isRefused ? settings.absenceDelay : .zero)
+    }
+
+    // MARK: Objects
+
+    /// Makes these all objects.
+    func replace(_ objects: [ObjectKey: Object]) {
+        let isNews = state.withLock { state in
+            let isNews = !state.isSynced || !objects.isEmpty || !state.objects.isEmpty
+            state.objects = objects
+            state.isSynced = true
+            return isNews
+        }
+        if isNews { onEvent(.changed) }
+    }
+
+    func changed() {
+        onEvent(.changed)
+    }
+
+    func malformed(_ what: String) {
+        let isFirst = state.withLock { state in
+            state.counts.malformed += 1
+            return state.counts.malformed == 1
+        }
+        if isFirst { onEvent(.malformed(what)) }
+    }
+}
+
+/// What the loop of a `Reflector` remembers from one step to the next.
+struct ReflectorLoop {
+    /// Where to go on watching; nil: list first.
+    var version: String?
+    /// An event has shown that the copy may be wrong.
+    var mustList = false
+    var isFailing = false
+    /// Expired versions since the last watch that went well.
+    var expirations = 0
+    /// Answers since the last list that the kind is not known.
+    var absences = 0
+    /// A list's page was forgotten by the server: the next is asked for in one piece.
+    var listsWhole = false
+    private var wait: Backoff?
+
+    mutating func reset() {
+        wait = nil
+        expirations = 0
+    }
+
+    /// After one more failure.
+    mutating func nextDelay(_ settings: ReflectorSettings) -> Duration {
+        var backoff = wait ?? Backoff(first: settings.firstDelay, longest: settings.longestDelay)
+        defer { wait = backoff }
+        return backoff.delay()
+    }
+}

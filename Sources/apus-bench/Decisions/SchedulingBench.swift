@@ -1,0 +1,57 @@
+import Bytes
+import Pool
+import Scheduling
+
+/// Whole decisions: candidates, prefix match, scores, pick, reservation, and the prompt remembered.
+enum SchedulingBench {
+    private static let blocks = 256
+
+    static func measure(_ suite: inout Suite, endpoints: Int, goal: Double) throws {
+        let pool = BenchPool.make(endpoints)
+        let cache = ApproximatePrefixCache()
+        let scheduler = Scheduler(profiles: [profile], prefixCache: cache)
+        let prompt = BenchPool.prompt(blocks, seed: 1)
+        for index in stride(from: 0, to: endpoints, by: 3) {
+            let held = Array(prompt.prefix(8 + index % (blocks - 8)))
+            cache.record(PromptBlocks(hashes: held, blockTokens: 16), pool.snapshot, index: index)
+        }
+        var request = SchedulingRequest(
+            model: "a1",
+            targetModel: "a1",
+            prefix: PromptBlocks(hashes: prompt, blockTokens: 16),
+            estimatedTokens: blocks * 16
+        )
+        request.now = .now()
+        var generator = SeededGenerator(seed: 3)
+        let repetitions = 200_000 / endpoints
+        func decide() throws {
+            let candidates = pool.candidates(at: request.now)
+            let result = try scheduler.schedule(request, candidates, using: &generator)
+            pool.reserve(result.endpoint, tokens: 100).release()
+            scheduler.record(request, result)
+        }
+        for _ in 0..<repetitions { try decide() }
+        let line = Suite.Line(
+            title: "decision, \(endpoints) endpoints, 6 scorers, \(blocks) blocks",
+            key: "decision_\(endpoints)_us",
+            unit: "µs",
+            goal: goal
+        )
+        try suite.measure(line) {
+            try cpuMicroseconds(per: repetitions) { for _ in 0..<repetitions { try decide() } }
+        }
+    }
+
+    private static var profile: SchedulingProfile {
+        let scorers: [(name: String, weight: Float, scorer: any Scorer)] = [
+            ("queue-scorer", 2, QueueScorer()), ("kv-cache-utilization-scorer", 2, KVCacheUtilizationScorer()),
+            ("running-requests-size-scorer", 1, RunningRequestsSizeScorer()),
+            ("lora-affinity-scorer", 1, LoRAAffinityScorer()), ("prefix-cache-scorer", 3, PrefixCacheScorer()),
+            ("token-load-scorer", 1, TokenLoadScorer()),
+        ]
+        return SchedulingProfile(
+            name: "default",
+            scorers: scorers.map { .init(name: $0.name, weight: $0.weight, scorer: $0.scorer) }
+        )
+    }
+}

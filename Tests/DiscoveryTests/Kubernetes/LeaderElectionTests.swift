@@ -1,0 +1,120 @@
+import Discovery
+import SubRequests
+import TestSupport
+import Testing
+
+@Suite("Electing a leader by a lease", .timeLimit(.minutes(2)))
+struct LeaderElectionTests {
+    private let fake: FakeKubernetes
+    private let http = HTTPClient()
+    private let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+    init() throws { fake = try FakeKubernetes() }
+
+    private func candidate(_ name: String) -> (election: LeaderElection, events: EventLog<LeaderElection.Event>) {
+        var settings = LeaderElection.Settings(name: "epp", namespace: "default", identity: name)
+        settings.leaseDuration = .milliseconds(1500)
+        settings.renewDeadline = .milliseconds(900)
+        settings.retryPeriod = .milliseconds(50)
+        let events = EventLog<LeaderElection.Event>()
+        let client = KubernetesClient(KubernetesAccess(server: fake.url), client: http)
+        let election = LeaderElection(settings, client: client) { events.append($0) }
+        election.start()
+        return (election, events)
+    }
+
+    @Test("One leads; when it gives up the lease the other one takes over at once")
+    func release() async throws {
+        let (a, saidA) = candidate("a")
+        _ = await saidA.first { $0 == .acquired }
+        let (b, saidB) = candidate("b")
+        _ = await saidB.first { $0 == .follows("a") }
+        #expect(a.isLeader && !b.isLeader)
+        // What others put there stays.
+        let before = try #require(fake.object(path, "epp"))
+        try fake.put(path, before.replacing(#""metadata":{"#, with: #""metadata":{"annotations":{"k":"v"},"#))
+        await a.stop()
+        _ = await saidB.first { $0 == .acquired }
+        #expect(!a.isLeader && b.isLeader)
+        let lease = try #require(fake.object(path, "epp"))
+        #expect(lease.contains(#""holderIdentity":"b""#) && lease.contains(#""annotations":{"k":"v"}"#))
+        #expect(lease.contains(#""leaseTransitions":1"#))
+        await b.stop()
+        #expect(fake.object(path, "epp")?.contains("holderIdentity") == false)
+        http.shutdown()
+    }
+
+    @Test("A leader that cannot renew steps down before another one can lead")
+    func partition() async throws {
+        let (a, saidA) = candidate("a")
+        _ = await saidA.first { $0 == .acquired }
+        fake.setDown(true)
+        _ = await saidA.first { $0 == .lost }
+        #expect(saidA.entries.contains { if case .failing = $0 { true } else { false } })
+        fake.setDown(false)
+        await saidA.wait { $0.filter { $0 == .acquired }.count == 2 }
+        await a.stop()
+        http.shutdown()
+    }
+
+    @Test("A lease that is not renewed is over, whatever the clock of its holder says")
+    func abandoned() async throws {
+        try fake.put(
+            path,
+            #"{"metadata":{"name":"epp"},"spec":{"holderIdentity":"gone","leaseDurationSeconds":1,"renewTime":"2099-01-01T00:00:00.000000Z","leaseTransitions":3}}"#
+        )
+        let (a, saidA) = candidate("a")
+        _ = await saidA.first { $0 == .acquired }
+        #expect(saidA.entries.first == .follows("gone"))
+        #expect(fake.object(path, "epp")?.contains(#""leaseTransitions":4"#) ?? false)
+        await a.stop()
+        http.shutdown()
+    }
+}
+
+@Suite("Asking Kubernetes who reads metrics", .timeLimit(.minutes(2)))
+struct AccessReviewTests {
+    @Test("Users who may read are let in, others told why not, and the answers are remembered")
+    func verdicts() async throws {
+        let fake = try FakeKubernetes()
+        fake.answer { request in
+            if request.path.hasSuffix("/tokenreviews") {
+                let user = request.body.contains("alice") ? "alice" : request.body.contains("bob") ? "bob" : ""
+                let status =
+                    user.isEmpty
+                    ? #"{"authenticated":false}"#
+                    : #"{"authenticated":true,"user":{"username":"\#(user)","uid":"7","groups":["g"],"extra":{"scopes":["s"]}}}"#
+                return .status(201, body: #"{"kind":"TokenReview","status":\#(status)}"#)
+            }
+            let isWhole = request.body.contains(#""groups":["g"],"extra":{"scopes":["s"]}"#)
+            let isAllowed =
+                isWhole && request.body.contains(#""user":"alice""#) && request.body.contains(#""path":"/metrics""#)
+            return .status(201, body: #"{"status":{"allowed":\#(isAllowed)}}"#)
+        }
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let review = AccessReview(KubernetesClient(KubernetesAccess(server: fake.url), client: http))
+        for _ in 0..<3 {
+            #expect(await review.verdict(authorization: "Bearer alice", path: "/metrics") == .allowed)
+            #expect(await review.verdict(authorization: "bearer bob ", path: "/metrics") == .forbidden(user: "bob"))
+            #expect(await review.verdict(authorization: "Bearer x\"}", path: "/metrics") == .unauthenticated)
+        }
+        #expect(fake.requests.entries.count == 5)
+        #expect(await review.verdict(authorization: "Bearer alice", path: "/debug/config") == .forbidden(user: "alice"))
+        for bad in [nil, "", "Bearer ", "Basic YTpi"] {
+            #expect(await review.verdict(authorization: bad, path: "/metrics") == .unauthenticated)
+        }
+        #expect(fake.requests.entries.count == 6)
+    }
+
+    @Test("While the API is away nobody new is let in")
+    func outage() async throws {
+        let fake = try FakeKubernetes()
+        fake.setDown(true)
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let review = AccessReview(KubernetesClient(KubernetesAccess(server: fake.url), client: http))
+        let verdict = await review.verdict(authorization: "Bearer alice", path: "/metrics")
+        guard case .unknown = verdict else { throw TestFailure("\(verdict)") }
+    }
+}
