@@ -27,98 +27,20 @@ for argument in "$@"; do
 done
 
 model=demo-model
-directory=$(mktemp -d)
-# The processes by name, and the names in the order of their starts.
-declare -A pids=()
-names=()
-
-say() { echo "demo: $*"; }
-die() {
-    echo "demo: error: $*" >&2
-    exit 1
-}
-
-stop() {
-    trap - EXIT
-    # Another Ctrl-C must not leave anything behind.
-    trap '' INT TERM
-    for ((i = ${#names[@]} - 1; i >= 0; i--)); do kill "${pids[${names[$i]}]}" 2>/dev/null || true; done
-    for pid in ${pids[@]+"${pids[@]}"}; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$directory"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# start NAME COMMAND...: starts a process whose output goes to a log of that name.
-start() {
-    local name=$1
-    shift
-    "$@" >"$directory/$name.out" 2>"$directory/$name.err" </dev/null &
-    pids[$name]=$!
-    names+=("$name")
-}
-
-# forget NAME: it has ended, and its number may be another's soon.
-forget() {
-    local left=() name
-    for name in "${names[@]}"; do [[ $name == "$1" ]] || left+=("$name"); done
-    names=("${left[@]}")
-    unset "pids[$1]"
-}
-
-# await NAME FILE PATTERN: waits until a line of the file matches; shows what the process said when it ends before.
-await() {
-    local name=$1 file=$directory/$2 pattern=$3 pid=${pids[$1]}
-    for ((i = 0; i < 600; i++)); do
-        grep -qE "$pattern" "$file" 2>/dev/null && return
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.05
-    done
-    cat "$directory/$name.out" "$directory/$name.err" >&2
-    die "$name did not start"
-}
+program=demo
+. deploy/demo/processes.sh
 
 say "1/4 what is needed"
 bash deploy/install-deps.sh python3
 envoy=$(bash deploy/install-envoy.sh)
 
 say "2/4 building in release mode (a few minutes the first time)"
-for product in apus apus-sim; do
-    swift build -c release --product "$product" 2>&1 |
-        if [[ -t 1 ]]; then
-            while IFS= read -r line; do
-                printf '\r\033[K      %.100s' "$line"
-                [[ $line != *error:* ]] || printf '\n'
-            done
-            printf '\r\033[K'
-        else
-            grep -E 'error:|Build of product|Compiling.*\[.*0/' || true
-        fi
-done
+build apus apus-sim
 binaries=$(swift build -c release --show-bin-path)
 
 # The times of all simulated servers.
 timing=(--time-to-first-token 0 --prefill-overhead 15ms --prefill-time-per-token 60us --inter-token-latency 8ms
     --time-factor-under-load 2 --enable-kvcache --block-size 16)
-
-# start_apus FLAGS...: sets apus_port and metrics_port.
-start_apus() {
-    start apus "$binaries/apus" "$@" --bind-address 127.0.0.1 --grpc-port 0 --grpc-health-port 0 --metrics-port 0 \
-        --secure-serving=false --log-format text
-    await apus apus.err 'metrics listening on'
-    apus_port=$(sed -nE 's/.*ext_proc listening on [^ ]*:([0-9]+).*/\1/p' "$directory/apus.err" | head -n 1)
-    metrics_port=$(sed -nE 's/.*metrics listening on [^ ]*:([0-9]+).*/\1/p' "$directory/apus.err" | head -n 1)
-}
-
-# start_envoy FILE [SED]: with the ports filled in, and what the expression changes; sets port.
-start_envoy() {
-    sed -e "s|@LISTENER_PORT@|0|; s|@ADMIN_PORT@|0|; s|@EXT_PROC_PORT@|$apus_port|; ${2:-}" "$1" >"$directory/envoy.yaml"
-    start envoy "$envoy" -c "$directory/envoy.yaml" --concurrency 1 --disable-hot-restart \
-        --admin-address-path "$directory/admin" -l warning --component-log-level config:info
-    await envoy envoy.err 'starting workers'
-    port=$(python3 deploy/demo/requests.py listener "$(cat "$directory/admin")")
-}
 
 demo() {
     local servers=4 ports endpoints list
