@@ -123,7 +123,7 @@ package final class Orchestrator: Sendable {
             if let pick { return pick }
         }
         if let pick = request.picker.pick(.decode, peer: prefill, excluding: isOut) { return pick }
-        guard !request.isRelayed else { return nil }
+        // A prefill can be done without; for the decode an endpoint that may be down is better than none.
         return request.picker.pick(.decode, peer: prefill) { failed.contains($0.number) }
     }
 

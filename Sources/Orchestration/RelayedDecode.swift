@@ -38,12 +38,8 @@ extension Orchestrator {
             // The load goes with a failed decode, before another endpoint is chosen.
             var isUnderWay = false
             defer { if !isUnderWay { pick.reservation = nil } }
-            guard let pass = pick.endpoint.breaker.enter(at: now()) else {
-                // Another request's try is under way there.
-                request.failedDecodes.insert(pick.endpoint.number)
-                conclude(order, isDecoded: false)
-                continue
-            }
+            // Without a pass it goes all the same: there was no other endpoint.
+            let pass = pick.endpoint.breaker.enter(at: now())
             if let relayed = try await relay(order, to: pick.endpoint, pass, request, &tally) {
                 isUnderWay = true
                 return relayed
@@ -59,7 +55,7 @@ extension Orchestrator {
     private func relay(
         _ order: DecodeOrder,
         to endpoint: Endpoint,
-        _ pass: consuming BreakerPass,
+        _ pass: consuming BreakerPass?,
         _ request: OrchestratedRequest,
         _ tally: inout DecodeTally
     ) async throws(OrchestrationError) -> RelayedDecode? {
@@ -78,7 +74,7 @@ extension Orchestrator {
         }
         switch beginning {
         case .open(let open, let first):
-            pass.succeeded()
+            pass?.succeeded()
             // A decode that answers has seen what the prefill left, even if it wants none of it.
             order.spend()
             guard open.isElsewhere else {
@@ -109,7 +105,7 @@ extension Orchestrator {
             default: break
             }
             tally.failures += 1
-            if failure.countsForBreaker { pass.failed(at: now(), breakerPolicy) } else { pass.succeeded() }
+            if failure.countsForBreaker { pass?.failed(at: now(), breakerPolicy) } else { pass?.succeeded() }
             // A request that did not arrive has spent nothing: the next endpoint may have what the prefill left.
             if failure.mayHaveArrived { order.spend() }
             if failure.speaksAgainstPair { decodeEnded(order, failed: true) }
