@@ -72,8 +72,6 @@ package final class OrchestratedRequest {
     var prefills = PrefillAttempts()
     /// Decodes sent, by Apus or by the gateway.
     var decodeAttempts = 0
-    /// Apus sends the decode itself.
-    var isRelayed = false
     var failures: [LegReport] = []
     var hasTriedToResume = false
     var isExamined = false

@@ -8,6 +8,8 @@ package struct RelayedDecode {
     package let order: DecodeOrder
     /// 1 for the first.
     package let attempt: Int
+    /// When the decode was sent.
+    package let startedAt: MonotonicTime
     package let status: Int
     package let headers: [(name: String, value: String)]
     /// The first piece of the body; nil when it has none.
@@ -20,7 +22,6 @@ package struct RelayedDecode {
 extension Orchestrator {
     /// Runs a request to the point where its answer has begun.
     package func relayDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> RelayedDecode {
-        request.isRelayed = true
         var tally = DecodeTally()
         while tally.failures < settings.maxAttempts {
             guard now() < request.deadline else { throw .deadline }
@@ -32,7 +33,15 @@ extension Orchestrator {
             }
             if let answer = order.answer {
                 let json = (name: "content-type", value: "application/json")
-                return RelayedDecode(order: order, attempt: 0, status: 200, headers: [json], first: answer, rest: nil)
+                return RelayedDecode(
+                    order: order,
+                    attempt: 0,
+                    startedAt: now(),
+                    status: 200,
+                    headers: [json],
+                    first: answer,
+                    rest: nil
+                )
             }
             guard let pick = order.decode else { throw .noDecodeEndpoint }
             // The load goes with a failed decode, before another endpoint is chosen.
@@ -82,6 +91,7 @@ extension Orchestrator {
                 return RelayedDecode(
                     order: order,
                     attempt: leg.attempt,
+                    startedAt: startedAt,
                     status: open.status,
                     headers: open.headers,
                     first: first,

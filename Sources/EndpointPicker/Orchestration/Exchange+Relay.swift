@@ -11,8 +11,7 @@ internal import Telemetry
 extension Exchange {
     /// Passes an answer on to the client, piece by piece.
     func relay(_ relayed: RelayedDecode, _ active: OrchestratedExchange) async throws {
-        let startedAt = MonotonicTime.now()
-        take(relayed, active, at: startedAt)
+        take(relayed, active, at: .now())
         // No other decode can follow: the answer has begun.
         active.letGo()
         var reply = Reply(.streamedHeaders(endOfStream: relayed.first == nil))
@@ -25,15 +24,15 @@ extension Exchange {
                 try await passOn(first, isLast: true)
             }
         } catch let failure as LegFailure {
-            reportRelayed(relayed, failure.code.rawValue, since: startedAt)
+            reportRelayed(relayed, failure.code.rawValue)
             if failure.code == .cancelled { throw RPCError(code: .cancelled, message: "the client hung up") }
             active.orchestrator.decodeEnded(relayed.order, failed: true)
             throw RelayBroken(reason: failure.code.rawValue)
         } catch {
-            reportRelayed(relayed, LegFailure.Code.cancelled.rawValue, since: startedAt)
+            reportRelayed(relayed, LegFailure.Code.cancelled.rawValue)
             throw error
         }
-        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)", since: startedAt)
+        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)")
         if record.status < 400 { active.orchestrator.decodeEnded(relayed.order, failed: false) }
         finish()
         isAnswered = true
@@ -41,8 +40,7 @@ extension Exchange {
 
     /// Collects an answer that can only be given as a whole.
     func whole(_ relayed: RelayedDecode, _ active: OrchestratedExchange) async throws -> ImmediateAnswer {
-        let startedAt = MonotonicTime.now()
-        take(relayed, active, at: startedAt)
+        take(relayed, active, at: .now())
         var collected = ByteBuffer()
         do {
             if let first = relayed.first { append(first, isLast: relayed.rest == nil, to: &collected) }
@@ -56,11 +54,11 @@ extension Exchange {
                 append(SharedBytes(ByteBuffer()), isLast: true, to: &collected)
             }
         } catch let failure as LegFailure {
-            reportRelayed(relayed, failure.code.rawValue, since: startedAt)
+            reportRelayed(relayed, failure.code.rawValue)
             if failure.code == .cancelled { throw RPCError(code: .cancelled, message: "the client hung up") }
             throw PickerError(.badGateway, "the decode's answer broke off: \(failure.code.rawValue)", fault: .upstream)
         }
-        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)", since: startedAt)
+        reportRelayed(relayed, record.status < 400 ? "ok" : "http_\(record.status)")
         endReading()
         reservation = nil
         concludeLegs(isDecoded: record.status < 400)
@@ -129,9 +127,9 @@ extension Exchange {
         }
     }
 
-    private func reportRelayed(_ relayed: RelayedDecode, _ outcome: String, since startedAt: MonotonicTime) {
+    private func reportRelayed(_ relayed: RelayedDecode, _ outcome: String) {
         guard let endpoint = relayed.order.endpoint, let journal = orchestrated?.journal else { return }
-        let nanoseconds = MonotonicTime.now().nanoseconds - startedAt.nanoseconds
+        let nanoseconds = MonotonicTime.now().nanoseconds - relayed.startedAt.nanoseconds
         journal.ended(
             LegReport(
                 stage: .decode,
