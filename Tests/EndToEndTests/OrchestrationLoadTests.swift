@@ -141,14 +141,7 @@ struct OrchestrationLoadTests {
                 try await deployment.control("POST", "/sim/start?server=\(victim)")
                 try await deployment.wait("prefill", prefills + 20, server: victim)
             }
-            if connector == .nixlv2, mode == .relay {
-                withKnownIssue("No decode is left when breakers of decode endpoints are open", isIntermittent: true) {
-                    #expect(crowd.failures == [], "\(crowd.failures.count) of \(crowd.answers)")
-                }
-                #expect(crowd.failures.count < crowd.answers / 20)
-            } else {
-                #expect(crowd.failures == [], "\(crowd.failures.count) of \(crowd.answers)")
-            }
+            #expect(crowd.failures == [], "\(crowd.failures.count) of \(crowd.answers)")
             try await deployment.waitUntilIdle()
             let before = crowd.percentile(from: start, for: start.duration(to: death))
             let after = (0..<4).map { crowd.percentile(from: death + .milliseconds(500 * $0), for: .milliseconds(500)) }

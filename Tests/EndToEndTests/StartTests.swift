@@ -20,7 +20,7 @@ struct StartTests {
             (plain, "no endpoints", 1),
             (plain + [one, "--bind-address=foo"], "--bind-address must be an IP address, not \"foo\"", 1),
             (plain + ["--endpoints=nonsense"], "--endpoints", 1),
-            (plain + ["--pool-name=pool"], "--endpoints", 1),
+            (plain + ["--pool-name=pool"], "no Kubernetes API", 1),
             (plain + [one, "--config-file=/a", "--config-text=b"], "exclude each other", 1),
             (plain + [one, "--config-file=/nonexistent/file"], "/nonexistent/file", 1),
             (["sevre"], "did you mean \"serve\"", 2),
