@@ -34,7 +34,9 @@ final class Transfer {
     private static let readSize = 64 << 10
     private static let maxKeptBytes = 256 << 10
     /// What libcurl sends in one piece. It keeps a buffer of this size until the response is there, for every request under way.
-    private static let sendSize = 32 << 10
+    private static let sendSize = 16 << 10
+    /// The same for reading, where a request has a body: thousands of those may wait for their answers at once.
+    private static let waitingReadSize = 16 << 10
     /// A shorter body is copied rather than given away with the room around it.
     private static let leastGivenBytes = 16 << 10
 
@@ -97,7 +99,6 @@ final class Transfer {
         apus_easy_set_open(easy, EventLoop.openSocket)
         apus_easy_set_close(easy, EventLoop.closeSocket)
         set(CURLOPT_NOSIGNAL, 1)
-        set(CURLOPT_BUFFERSIZE, Self.readSize)
         set(CURLOPT_UPLOAD_BUFFERSIZE, Self.sendSize)
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_FOLLOWLOCATION, 0)
@@ -125,6 +126,7 @@ final class Transfer {
         self.pending = pending
         let request = pending.request
         request.url.withCString { set(CURLOPT_URL, $0) }
+        set(CURLOPT_BUFFERSIZE, request.body == nil ? Self.readSize : Self.waitingReadSize)
         if let wanted = request.trust, wanted != trust {
             wanted.apply(to: easy)
             trust = wanted
