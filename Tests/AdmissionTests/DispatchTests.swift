@@ -136,13 +136,6 @@ struct DispatchTests {
         #expect(harness.admit().isAdmitted)
     }
 
-    @Test("A lower ceiling keeps a part of the pool free")
-    func usageLimit() {
-        let harness = Harness(endpoints: 1, perEndpoint: 10) { $0.usageLimit = StaticUsageLimitPolicy(threshold: 0.5) }
-        let admitted = (0..<10).filter { _ in harness.admit().isAdmitted }
-        #expect(admitted.count == 5)
-    }
-
     @Test("A task that waits is resumed with the outcome; a cancelled one leaves")
     func tasks() async throws {
         let harness = Harness()

@@ -137,28 +137,4 @@ struct ProfileAndSessionTests {
             #expect(Set(homes.values).count == 4)
         }
     }
-
-    @Test("The conformance plugins: the header chooses the endpoint, the response tells which one served")
-    func conformance() async throws {
-        let configuration = """
-            plugins:
-            - type: header-based-testing-filter
-            - type: destination-endpoint-served-verifier
-            - type: random-picker
-            - type: queue-scorer
-            """
-        try await withPicker((0..<3).map { Pod($0, 0, 0.1) }, scheduler: scheduler(configuration)) { picker in
-            let wanted = [("test-epp-endpoint-selection", "192.168.1.3:8000")]
-            let found = try await round(picker, wanted, metadata: ["192.168.1.3:8000"])
-            #expect(header(destination, of: found.request) == "192.168.1.3:8000")
-            #expect(header("x-conformance-test-served-endpoint", of: found.response) == "192.168.1.3:8000")
-            let silent = try await round(picker, wanted)
-            #expect(
-                header("x-conformance-test-served-endpoint", of: silent.response)
-                    == "fail: missing destination endpoint served metadata"
-            )
-            let nobody = try await picker.exchange(frames(body), replies: 1)
-            #expect(nobody.first?.status == 503)
-        }
-    }
 }

@@ -1,7 +1,7 @@
 import Scheduling
 import Testing
 
-@Suite("label-selector-filter and by-label")
+@Suite("label-selector-filter")
 struct LabelSelectorFilterTests {
     private let pool = makePool(labels: [["a": "1", "b": "x"], ["a": "2"], ["b": "x"], [:]])
 
@@ -22,13 +22,5 @@ struct LabelSelectorFilterTests {
         #expect(kept(.init(key: "b", operator: .exists), .init(key: "a", operator: .exists)) == [0])
         #expect(kept() == [0, 1, 2, 3])
         #expect(kept(.init(key: "c", operator: .exists)) == [])
-    }
-
-    @Test("by-label keeps the valid values and, if it is told to, endpoints without the label")
-    func byLabel() {
-        let strict = ByLabelFilter(label: "a", validValues: ["2", "9"])
-        #expect(SchedulingTests.kept(strict, pool.everyone) == [1])
-        let lenient = ByLabelFilter(label: "a", validValues: ["2"], allowsNoLabel: true)
-        #expect(SchedulingTests.kept(lenient, pool.everyone) == [1, 2, 3])
     }
 }
