@@ -243,7 +243,7 @@ struct HTTPStreamTests {
 
     @Test("A server that sends no head in time is given up, one that drips it, too")
     func headTimeout() async throws {
-        let limits = HTTPStreamLimits(headTimeout: .seconds(3))
+        let limits = HTTPStreamLimits(headTimeout: .seconds(10))
         let silent = try await openingError(.hang, limits)
         #expect(silent?.code == .timeout)
         #expect(silent?.responseStarted == false)
