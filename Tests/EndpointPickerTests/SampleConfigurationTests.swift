@@ -147,8 +147,10 @@ struct SampleConfigurationTests {
         }
     }
 
-    @Test("Flow control with bands, policies and a detector is wired as it says")
-    func flowControl() throws {
+    @Test(
+        "Flow control with bands, policies and a detector: what finds 128 requests under way waits, and goes by priority"
+    )
+    func flowControl() async throws {
         let (setup, said) = try load(
             """
             featureGates: [flowControl]
@@ -183,10 +185,39 @@ struct SampleConfigurationTests {
         #expect(flowControl.bands.keys.sorted() == [-10, 0, 100])
         #expect(flowControl.bands[0]?.maxRequests == 1_000 && flowControl.bands[100]?.maxBytes == 5 << 30)
         #expect(setup.scheduler.profiles[0].scorers.map(\.weight) == [2, 2, 3])
+
+        let priorities = ["high": 100, "low": -10]
+        try await withPicker(
+            [Pod(0, 0, 0)],
+            scheduler: setup.scheduler,
+            admission: setup.admission,
+            priorities: priorities
+        ) { picker in
+            func begin(_ objective: String) async throws -> GRPCClientCall {
+                try await picker.begin(frames("hello", [("x-llm-d-inference-objective", objective)]))
+            }
+            var running: [GRPCClientCall] = []
+            for _ in 0..<128 {
+                let exchange = try await begin("")
+                _ = try await exchange.replies(2)
+                running.append(exchange)
+            }
+            var waiting: [GRPCClientCall] = []
+            for (index, objective) in ["low", "", "high"].enumerated() {
+                waiting.append(try await begin(objective))
+                try await picker.waitUntil(waiting: index + 1)
+            }
+            for next in waiting.reversed() {
+                await running.removeLast().end()
+                let replies = try await next.replies(2)
+                #expect(replies.first?.header("x-gateway-destination-endpoint") == "192.168.1.1:8000")
+            }
+            for exchange in running + waiting { await exchange.end() }
+        }
     }
 
     @Test("The coordinator's: one profile by header, conditional decodes by a decider that nobody refers to")
-    func coordinator() throws {
+    func coordinator() async throws {
         let (setup, said) = try load(
             """
             plugins:
@@ -205,5 +236,15 @@ struct SampleConfigurationTests {
         #expect(said.isEmpty, "\(said)")
         #expect(setup.scheduler.conditionalDecider?.nonCachedTokens == 8)
         #expect(setup.tokens.rendering?.url == "http://render:8000" && setup.tokens.rendering?.model == "m")
+
+        let prefer = [("prefer", "if-available")]
+        try await withPicker([Pod(0, 0, 0.1)], scheduler: setup.scheduler) { picker in
+            let long = String(repeating: "many words long ", count: 96)
+            let cold = try await picker.exchange(frames(long, prefer), replies: 1)
+            #expect(cold.first?.status == 412)
+            _ = try await picker.exchange(frames(long), replies: 2)
+            let warm = try await picker.exchange(frames(long, prefer), replies: 2)
+            #expect(warm.first?.header("x-gateway-destination-endpoint") == "192.168.1.1:8000")
+        }
     }
 }
