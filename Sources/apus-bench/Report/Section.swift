@@ -1,0 +1,85 @@
+/// What one suite found, in a form that every report can show: text, JSON and the HTML page are made from this alone.
+struct Section {
+    /// The suite's name on the command line, and its key in JSON.
+    let key: String
+    let title: String
+    /// What was run and how, a sentence each: sizes, counts, who takes turns, what the load generator is.
+    var method: [String] = []
+    var tables: [Table] = []
+    var charts: [Chart] = []
+    var goals: [Goal] = []
+    /// What went wrong in the run itself: failed requests, a server that ended. A report with faults exits with 1.
+    var faults: [String] = []
+}
+
+/// Rows of measurements under common columns.
+struct Table {
+    struct Column {
+        let title: String
+        /// A short name for programs.
+        let key: String
+        let unit: String
+        /// Digits after the point.
+        var digits = 1
+    }
+
+    struct Row {
+        let title: String
+        let key: String
+        /// One a column; nil where the row has no such value.
+        let values: [Spread?]
+    }
+
+    let title: String
+    let key: String
+    let columns: [Column]
+    var rows: [Row] = []
+}
+
+/// Curves over a number, or bars beside each other.
+struct Chart {
+    struct Point {
+        /// The place on the axis; of bars, the group's index.
+        let x: Double
+        let y: Spread
+    }
+
+    struct Series {
+        let name: String
+        let points: [Point]
+    }
+
+    struct Axis {
+        let title: String
+        let unit: String
+        var isLogarithmic = false
+    }
+
+    let title: String
+    let x: Axis
+    let y: Axis
+    /// Names of the groups of bars; nil for curves.
+    var groups: [String]?
+    var series: [Series] = []
+}
+
+/// A figure that is meant to stay on one side of a limit. Missing it is said, with the reason, and fails nothing.
+struct Goal {
+    let title: String
+    let key: String
+    let unit: String
+    let value: Double
+    let limit: Double
+    var isAtMost = true
+    var digits = 1
+
+    var isMet: Bool { isAtMost ? value <= limit : value >= limit }
+}
+
+/// How long a suite may take: a full report's numbers, or a few requests that show that the suite works.
+enum Scale {
+    /// Several rounds, for figures that are quoted.
+    case full
+    /// For CI: every step once, in seconds; its figures mean nothing.
+    case short
+}
