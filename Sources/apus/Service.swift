@@ -174,6 +174,8 @@ final class Service: Sendable {
         manager?.tell(.ready)
         let signsOfLife = manager.map { manager in Task { await manager.giveSignsOfLife() } }
         defer { signsOfLife?.cancel() }
+        let heapReturn = Task { await HeapReturn.run() }
+        defer { heapReturn.cancel() }
 
         await signals.waitForFirst()
         manager?.tell(.stopping)
