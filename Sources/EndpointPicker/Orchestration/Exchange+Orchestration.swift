@@ -132,8 +132,7 @@ extension Exchange {
         forwarding.headers = []
         // What the prefill left is good for one decode only.
         if order.prefill != nil { forwarding.headers.append((ControlHeaders.maxRetries, "0")) }
-        body = order.body.joined()
-        try await tell(form, forwarding, isEdited: true)
+        try await send(tell(form, forwarding, bodyByteCount: order.body.count, isEdited: true), of: order.body)
         active.handedOffAt = MonotonicTime.now().nanoseconds
         order.dispatched()
         order.companion?.whenEnded { [call, alarms] in alarms.raise(.companionEnded, call) }
