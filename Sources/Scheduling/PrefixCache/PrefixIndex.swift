@@ -65,14 +65,33 @@ package final class PrefixIndex: Sendable {
         owner.recency.withLock { recency in
             // Removed in the meantime: its slot may be another's now.
             guard !recency.isClosed else { return }
-            while recency.count > capacity { forgetOldest(of: owner, &recency) }
+            var changes = BlockChanges()
+            while recency.count > capacity { changes.forget(recency.removeOldest()) }
             for position in (0..<min(hashes.count, capacity)).reversed() {
                 let hash = hashes[position]
                 if recency.touch(hash) { continue }
-                if recency.count == capacity { forgetOldest(of: owner, &recency) }
+                if recency.count == capacity { changes.forget(recency.removeOldest()) }
                 recency.insert(hash, limit: capacity)
-                shards[placement.shard(of: hash)].table.withLock { $0.insert(hash, slot: owner.slot) }
+                changes.added.append(hash)
             }
+            apply(changes, to: owner.slot)
+        }
+    }
+
+    /// Writes changes into the table, shard by shard: a lock is taken once for all its blocks, and what it guards is small enough to stay in the
+    /// core's cache meanwhile. The endpoint's recency has to be locked, lest two records of one block come in another order here.
+    private func apply(_ changes: BlockChanges, to slot: Int) {
+        let (blocks, ends) = changes.grouped(by: placement)
+        var start = 0
+        for shard in shards.indices {
+            let end = ends[shard]
+            guard start < end else { continue }
+            shards[shard].table.withLock { table in
+                for block in blocks[start..<end] {
+                    if block.isAdded { table.insert(block.hash, slot: slot) } else { table.remove(block.hash, slot: slot) }
+                }
+            }
+            start = end
         }
     }
 
@@ -80,7 +99,9 @@ package final class PrefixIndex: Sendable {
     package func remove(endpoint number: Int) {
         guard let owner = slots.withLock({ $0.owners[number] }) else { return }
         owner.recency.withLock { recency in
-            while recency.count > 0 { forgetOldest(of: owner, &recency) }
+            var changes = BlockChanges()
+            while recency.count > 0 { changes.forget(recency.removeOldest()) }
+            apply(changes, to: owner.slot)
             recency.close()
         }
         slots.withLock { $0.release(number, owner) }
@@ -91,11 +112,6 @@ package final class PrefixIndex: Sendable {
         let present = Set(snapshot.endpoints.map(\.number))
         let gone = slots.withLock { $0.owners.keys.filter { !present.contains($0) } }
         for number in gone { remove(endpoint: number) }
-    }
-
-    private func forgetOldest(of owner: SlotOwner, _ recency: inout BlockRecency) {
-        guard let hash = recency.removeOldest() else { return }
-        shards[placement.shard(of: hash)].table.withLock { $0.remove(hash, slot: owner.slot) }
     }
 
     // MARK: Reading
@@ -141,6 +157,43 @@ struct BlockPlacement: Sendable {
     @inline(__always)
     func bucket(of hash: UInt64) -> Int {
         Int(truncatingIfNeeded: mixed(hash))
+    }
+}
+
+/// What changes of the blocks that one endpoint holds.
+private struct BlockChanges {
+    struct Block {
+        let hash: UInt64
+        let isAdded: Bool
+    }
+
+    var added: [UInt64] = []
+    private var forgotten: [UInt64] = []
+
+    mutating func forget(_ hash: UInt64?) {
+        if let hash { forgotten.append(hash) }
+    }
+
+    /// All changes by shard, and where each shard's end. Within a shard what is forgotten comes first: a block may have been forgotten and
+    /// added again.
+    func grouped(by placement: BlockPlacement) -> (blocks: [Block], ends: [Int]) {
+        var ends = [Int](repeating: 0, count: BlockPlacement.shards)
+        for hash in forgotten { ends[placement.shard(of: hash)] += 1 }
+        for hash in added { ends[placement.shard(of: hash)] += 1 }
+        var total = 0
+        for shard in ends.indices {
+            total += ends[shard]
+            ends[shard] = total - ends[shard]
+        }
+        var blocks = [Block](repeating: Block(hash: 0, isAdded: false), count: total)
+        func place(_ hash: UInt64, isAdded: Bool) {
+            let shard = placement.shard(of: hash)
+            blocks[ends[shard]] = Block(hash: hash, isAdded: isAdded)
+            ends[shard] += 1
+        }
+        for hash in forgotten { place(hash, isAdded: false) }
+        for hash in added { place(hash, isAdded: true) }
+        return (blocks, ends)
     }
 }
 
