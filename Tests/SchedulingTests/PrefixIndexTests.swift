@@ -245,8 +245,8 @@ struct PrefixCacheSettingsTests {
     }
 
     @Test(
-        "Engines with tiny blocks, as SGLang's pages of one token, have as many counted as one as make up 16 tokens",
-        arguments: [(1, 16), (2, 16), (3, 18), (5, 20), (15, 30), (16, 16), (17, 17), (256, 256)]
+        "Engines with tiny blocks, as SGLang's pages of one token, have as many counted as one as make up 64 tokens",
+        arguments: [(1, 64), (3, 66), (15, 75), (16, 64), (32, 64), (48, 96), (64, 64), (65, 65), (256, 256)]
     )
     func tinyBlocks(size: Int, expected: Int) {
         let settings = PrefixCacheSettings()
@@ -261,12 +261,12 @@ struct PrefixCacheSettingsTests {
         #expect(settings.blockTokens(in: makePool(mixed).snapshot) == expected)
     }
 
-    @Test("A prompt of any length makes no more than 8192 hashes, whatever block size the engines report")
+    @Test("A prompt of any length makes no more than 2048 hashes, whatever block size the engines report")
     func boundedHashes() {
         let settings = PrefixCacheSettings()
         for size in 1...64 {
             let blockTokens = settings.blockTokens(in: makePool([Page(blockSize: size)]).snapshot)
-            #expect(settings.maximumBlocks(blockTokens: blockTokens) <= 8_192)
+            #expect(settings.maximumBlocks(blockTokens: blockTokens) <= 2_048)
         }
     }
 
