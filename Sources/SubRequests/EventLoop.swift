@@ -394,9 +394,23 @@ final class EventLoop: @unchecked Sendable {
                 guard let address = address?.pointee, let loop = from(context) else { return CURL_SOCKET_BAD }
                 let type = address.socktype | Int32(SOCK_CLOEXEC.rawValue)
                 let socket = Glibc.socket(address.family, type, address.protocol)
-                if socket >= 0 { loop.remember(socket, Interest(isOurs: true)) }
+                guard socket >= 0 else { return socket }
+                loop.remember(socket, Interest(isOurs: true))
+                keepAlive(socket)
                 return socket
             }
+
+    /// A peer that has gone without a word is found out within 45 seconds: a stream may be silent for much longer than that.
+    private static func keepAlive(_ socket: Int32) {
+        for (level, option, value) in [
+            (Int32(SOL_SOCKET), SO_KEEPALIVE, Int32(1)), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 15),
+            (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10), (Int32(IPPROTO_TCP), TCP_KEEPCNT, 3),
+        ] {
+            withUnsafeBytes(of: value) { bytes in
+                _ = setsockopt(socket, level, option, bytes.baseAddress, socklen_t(bytes.count))
+            }
+        }
+    }
 
     /// For `CURLOPT_CLOSESOCKETFUNCTION`.
     static let closeSocket: @convention(c) (UnsafeMutableRawPointer?, curl_socket_t) -> Int32 = { context, socket in

@@ -46,6 +46,7 @@ final class Transfer {
     private(set) var pending: PendingRequest?
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private var fields: UnsafeMutablePointer<curl_slist>?
+    private var connectTo: UnsafeMutablePointer<curl_slist>?
     private var body = ByteBuffer()
     private var headers: [HTTPField] = []
     private var headerBytes = 0
@@ -112,6 +113,7 @@ final class Transfer {
     deinit {
         curl_easy_cleanup(easy)
         curl_slist_free_all(fields)
+        curl_slist_free_all(connectTo)
         errorText.deallocate()
     }
 
@@ -130,6 +132,10 @@ final class Transfer {
         if let wanted = request.trust, wanted != trust {
             wanted.apply(to: easy)
             trust = wanted
+        }
+        if let rule = request.connectTo {
+            connectTo = curl_slist_append(nil, rule)
+            set(CURLOPT_CONNECT_TO, connectTo)
         }
         prepareMethod(request)
         prepareHeaders(request)
@@ -395,6 +401,11 @@ final class Transfer {
             set(CURLOPT_HTTPHEADER, nil)
             curl_slist_free_all(fields)
             fields = nil
+        }
+        if connectTo != nil {
+            set(CURLOPT_CONNECT_TO, nil)
+            curl_slist_free_all(connectTo)
+            connectTo = nil
         }
         if body.count > Self.maxKeptBytes { body.removeAll() } else { body.removeAllKeepingCapacity() }
     }

@@ -72,7 +72,8 @@ package final class KubernetesDiscovery: Sendable {
         let signal = signal
         let maker = ReflectorMaker(client: client, settings: settings, signal: signal, onEvent: onEvent)
         if case .pool(let name, let group) = settings.source {
-            pools = maker.make(group: group, version: "v1", "inferencepools", field: "metadata.name=\(name)")
+            let version = InferencePoolObject.version(of: group)
+            pools = maker.make(group: group, version: version, "inferencepools", field: "metadata.name=\(name)")
         } else {
             pools = nil
         }
