@@ -428,12 +428,12 @@ def main():
         # Changes that follow closely are logged together.
         time.sleep(1.5)
         lines = picker.said("endpoints changed")
-        begin = time.time()
         api.set_ready("m-7", turn % 2 == 1, "127.1.0.8")
+        answered = time.time()
         until("a change is seen", lambda: picker.said("endpoints changed") > lines)
         line = [line for line in picker.log.read_text().splitlines() if "endpoints changed" in line][-1]
-        delays.append((datetime.datetime.fromisoformat(json.loads(line)["time"]).timestamp() - begin) * 1000)
-    print(f"kubernetes-check: a pod's change takes effect {min(delays):.0f} to {max(delays):.0f} ms after the API is asked for it")
+        delays.append((datetime.datetime.fromisoformat(json.loads(line)["time"]).timestamp() - answered) * 1000)
+    print(f"kubernetes-check: a pod's change takes effect {min(delays):.0f} to {max(delays):.0f} ms after the API's answer to it")
     # Kept for what follows: a list would bring back what an event got wrong.
     lists = picker.count("lists", "pods")
     if server:
