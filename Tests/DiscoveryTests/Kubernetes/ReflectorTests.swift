@@ -145,6 +145,22 @@ struct ReflectorTests {
         #expect(watched.counts().lists == 2)
     }
 
+    @Test("Long strings with quotes and backslashes in them end where they end, wherever the pieces do")
+    func longStrings() async throws {
+        let fake = try fakeKubernetes()
+        // Some end in an escaped backslash, some in an escaped quote, around the lengths that are looked at in one step.
+        for length in [0, 1, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 5000] {
+            let text = String(repeating: "x", count: length) + #"\\\"}]{["# + String(repeating: #"\\"#, count: length)
+            try fake.put(
+                pods,
+                FakeKubernetes.pod("pod-\(length)", metadata: #","annotations":{"t":"\#(text)"}"#)
+            )
+        }
+        let watched = WatchedDiscovery(fake)
+        await watched.events.wait { $0.endpoints.last?.count == 12 }
+        #expect(watched.counts().malformed == 0)
+    }
+
     @Test("An event in many pieces is one event, and many in one piece are many")
     func pieces() async throws {
         let fake = try fakeKubernetes()
