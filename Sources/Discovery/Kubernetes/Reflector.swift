@@ -159,6 +159,7 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
         if error.code == .cancelled { return Task.isCancelled ? .zero : settings.longestDelay }
         if loop.mustList { loop.version = nil }
         loop.mustList = false
+        if error.code != .notFound { loop.absentSince = nil }
         if error.code == .gone {
             state.withLock { $0.counts.expirations += 1 }
             loop.version = nil
@@ -166,7 +167,6 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
             loop.expirations += 1
             return loop.expirations == 1 ? .zero : loop.nextDelay(settings)
         }
-        state.withLock { $0.counts.failures += 1 }
         if error.code == .notFound {
             // A kind that is gone has no versions to go on from.
             loop.version = nil
@@ -182,6 +182,7 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
                 return settings.absenceDelay * Double.random(in: 0.8...1.2)
             }
         }
+        state.withLock { $0.counts.failures += 1 }
         if !loop.isFailing {
             loop.isFailing = true
             onEvent(.failing(error))

@@ -146,6 +146,58 @@ struct KubernetesEnduranceTests {
     }
 
     @Test(
+        "A kind counts as gone when it has been unknown for long without a break, not when two such moments are far apart"
+    )
+    func absencesApart() async throws {
+        let fake = try fakeKubernetes()
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let client = KubernetesClient(
+            KubernetesAccess(server: fake.url),
+            client: http,
+            perSecond: 100_000,
+            burst: 1000
+        )
+        let time = VirtualTime()
+        var settings = ReflectorSettings()
+        settings.clock = time.clock
+        settings.mayBeAbsent = true
+        let collection = KubernetesCollection(
+            group: "inference.networking.k8s.io",
+            version: "v1",
+            namespace: "default",
+            name: "inferencepools"
+        )
+        let reflector = Reflector<InferencePoolObject>(collection, client: client, settings: settings) { _ in }
+        reflector.start()
+        defer { reflector.stop() }
+        await fake.requests.wait { $0.contains(where: \.isWatch) }
+        // 404 and 503 by turns, for an hour.
+        let start = time.now
+        let isOver = EventLog<Int>()
+        let turn = Lock(0)
+        fake.answer { _ in
+            if time.now.elapsed(since: start) >= .seconds(3600) {
+                isOver.append(reflector.objects?.count ?? 0)
+                return .status(503)
+            }
+            let isOdd = turn.withLock { turn in
+                turn += 1
+                return turn % 2 == 1
+            }
+            return .status(isOdd ? 404 : 503)
+        }
+        fake.cutWatches()
+        await isOver.wait(forCount: 1)
+        #expect(isOver.entries.first == 1)
+        // And then nothing but 404.
+        fake.answer { _ in .status(404) }
+        let asked = fake.requests.entries.count
+        await fake.requests.wait(forCount: asked + 20)
+        #expect(reflector.objects?.isEmpty == true)
+    }
+
+    @Test(
         "A server that has too much to do says when to come back, and the place in the watch is kept",
         arguments: [429, 503, 504]
     )

@@ -219,6 +219,7 @@ struct KubernetesObjectiveTests {
         await watched.expect(["a-rank-0"])
         await fake.requests.wait { $0.filter { $0.path == FakeKubernetes.objectives() }.count >= 2 }
         #expect(watched.events.entries.failures.isEmpty)
+        #expect(watched.counts("inferenceobjectives.llm-d.ai").failures == 0)
         try fake.put(FakeKubernetes.objectives(), objective("a", #""priority":3,"poolRef":{"name":"pool"}"#))
         await watched.events.wait { events in
             events.contains { if case .objectives(let all) = $0 { all.map(\.priority) == [3] } else { false } }
