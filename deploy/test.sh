@@ -53,6 +53,10 @@ find_envoy() {
     APUS_ENVOY=$(bash deploy/install-envoy.sh) && export APUS_ENVOY && echo "$APUS_ENVOY"
 }
 
+find_schemas() {
+    APUS_SCHEMAS=$(bash deploy/install-schemas.sh) && export APUS_SCHEMAS && echo "$APUS_SCHEMAS"
+}
+
 # Three runs of the tests: those that start processes, or threads that block, come after the others and by themselves,
 # since all at once would be more than a small machine takes. The end-to-end tests come one after the other, so that a
 # server that is killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one
@@ -70,6 +74,7 @@ test_all() {
 # For the chart: its templates are Go's.
 step "dependencies" bash deploy/install-deps.sh golang-go python3-jsonschema python3-yaml || finish
 step "envoy" find_envoy || finish
+step "schemas" find_schemas
 step "format" swift format lint --strict --parallel --recursive Package.swift Sources Tests
 # A package of its own, which nothing else builds: a target that stopped compiling, or that falls over at once, is found here.
 step "fuzz targets" bash deploy/fuzz.sh 5
