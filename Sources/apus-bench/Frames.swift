@@ -109,8 +109,9 @@ struct Frames {
         ]
     }
 
-    private static func requestBody(family: Int, byteCount: Int) -> [UInt8] {
-        let head = #"{"model":"\#(model)","max_tokens":64,"temperature":0.7,"stream":false,"prompt":""#
+    /// The body of a request of a conversation.
+    static func requestBody(family: Int, byteCount: Int, isStream: Bool = false) -> [UInt8] {
+        let head = #"{"model":"\#(model)","max_tokens":64,"temperature":0.7,"stream":\#(isStream),"prompt":""#
         let tail = #""}"#
         let words = ["request", "prompt", "answer", "model", "server", "token", "cache", "batch", "\(family)"]
         var text = "You are a helpful assistant that answers briefly and names its sources. "
@@ -125,7 +126,8 @@ struct Frames {
         return Array((head + String(text.prefix(room)) + tail).utf8)
     }
 
-    private static let responseText =
+    /// The body of an answer that is not streamed.
+    static let responseText =
         #"{"id":"cmpl-4f2c","object":"text_completion","created":1795176000,"model":"food-review","choices":[{"index":0,"#
         + #""text":""# + String(repeating: "The kitchen is fast and the staff are kind. ", count: 8)
         + #"","logprobs":null,"finish_reason":"length","stop_reason":null,"prompt_logprobs":null}],"#

@@ -103,12 +103,6 @@ final class LoadClient {
         if let failure { result.failures[failure, default: 0] += 1 }
         startNext(stream)
     }
-
-    private func threadCPUNanoseconds() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
-    }
 }
 
 /// `Frames` as slices that are sent again and again.

@@ -69,6 +69,16 @@ struct ProtobufPeek {
         return 0
     }
 
+    /// The size of the bytes, string or message at the end of a path of message fields; 0 when it is absent.
+    static func length(at path: [UInt64], in bytes: UnsafeRawBufferPointer) -> Int {
+        var peek = ProtobufPeek(bytes)
+        while let field = peek.next() {
+            guard field.number == path.first, let content = field.content else { continue }
+            return path.count == 1 ? content.count : length(at: Array(path.dropFirst()), in: content)
+        }
+        return 0
+    }
+
     private mutating func next() -> (number: UInt64, value: UInt64, content: UnsafeRawBufferPointer?)? {
         guard position < bytes.count, let tag = varint() else { return nil }
         switch tag & 7 {
