@@ -23,7 +23,7 @@ enum FloorCommand {
           --json                  JSON instead of the text
           --html FILE             also write a page
 
-        A request is 15 headers, the body in one frame and end_of_stream in an empty second one, as Envoy sends it; after
+        A request is 15 headers, the body in frames of 64 KiB and end_of_stream in an empty second one, as Envoy sends it; after
         the replies come response headers and a JSON body with usage; after those replies half-close and status.
 
         """
@@ -125,102 +125,34 @@ enum FloorCommand {
 
         var contenders: [Contender] = []
         if let bare {
-            contenders.append(Contender("bare", bare.pid, try bare.wait(for: "ext_proc listening on ")[0], options))
+            contenders.append(try contender("bare", bare, options))
         }
         if let apus {
-            contenders.append(Contender("apus", apus.pid, try apus.wait(for: "ext_proc listening on ")[0], options))
+            contenders.append(try contender("apus", apus, options))
             // The first scrapes, so that every endpoint is known.
             usleep(500_000)
         }
-        for contender in contenders where options.warmUp > 0 { try contender.warmUp(options) }
+        for contender in contenders where options.warmUp > 0 {
+            contender.warmUp(requests: options.warmUp, concurrency: options.concurrency)
+        }
         for round in 1...options.rounds {
             for contender in contenders {
-                try contender.measure(options)
+                try contender.measure(requests: options.requests, concurrency: options.concurrency)
                 run.progress("round \(round): \(contender.lastRound)")
             }
         }
         return FloorSection.make(contenders, options)
     }
+
+    private static func contender(_ name: String, _ process: ChildProcess, _ options: Options) throws -> Contender {
+        let client = LoadClient(
+            target: try process.wait(for: "ext_proc listening on ")[0],
+            connections: options.connections,
+            shape: LoadShape(bodyBytes: options.bodyBytes)
+        )
+        return Contender(name, process.pid, client)
+    }
 }
 
 /// A use: the process lives at least until here. For `defer`, since the optimizer may end an object after its last use.
 func keep(_ process: ChildProcess?) {}
-
-/// One server under the load, and its rounds.
-final class Contender {
-    struct Round {
-        var cpuMicroseconds = 0.0
-        var contextSwitches = 0.0
-        var p50Milliseconds = 0.0
-        var p99Milliseconds = 0.0
-        var pickP50Milliseconds = 0.0
-        var pickP99Milliseconds = 0.0
-        var requestsPerSecond = 0.0
-        var clientCPUMicroseconds = 0.0
-        /// By thread name, per request.
-        var threads: [String: (cpuMicroseconds: Double, contextSwitches: Double)] = [:]
-    }
-
-    let name: String
-    private let pid: pid_t
-    private let client: LoadClient
-    private(set) var rounds: [Round] = []
-    private(set) var failures: [String: Int] = [:]
-    private(set) var residentBytes = 0
-
-    init(_ name: String, _ pid: pid_t, _ address: String, _ options: FloorCommand.Options) {
-        self.name = name
-        self.pid = pid
-        client = LoadClient(target: address, connections: options.connections, bodyBytes: options.bodyBytes)
-    }
-
-    func warmUp(_ options: FloorCommand.Options) throws {
-        let result = client.run(requests: options.warmUp, concurrency: options.concurrency)
-        failures.merge(result.failures, uniquingKeysWith: +)
-        _ = try ProcessUsage(pid: pid)
-    }
-
-    func measure(_ options: FloorCommand.Options) throws {
-        let before = try ProcessUsage(pid: pid)
-        let result = client.run(requests: options.requests, concurrency: options.concurrency)
-        let after = try ProcessUsage(pid: pid)
-        let count = Double(result.requests)
-        rounds.append(
-            Round(
-                cpuMicroseconds: Double(after.cpuNanoseconds - before.cpuNanoseconds) / 1000 / count,
-                contextSwitches: Double(after.contextSwitches - before.contextSwitches) / count,
-                p50Milliseconds: result.latencies.quantile(0.5) * 1000,
-                p99Milliseconds: result.latencies.quantile(0.99) * 1000,
-                pickP50Milliseconds: result.pickLatencies.quantile(0.5) * 1000,
-                pickP99Milliseconds: result.pickLatencies.quantile(0.99) * 1000,
-                requestsPerSecond: count / result.seconds,
-                clientCPUMicroseconds: Double(result.cpuNanoseconds) / 1000 / count
-            )
-        )
-        for (name, share) in after.shares {
-            let earlier = before.shares[name] ?? ProcessUsage.Share()
-            rounds[rounds.count - 1].threads[name] = (
-                Double(share.cpuNanoseconds - earlier.cpuNanoseconds) / 1000 / count,
-                Double(share.contextSwitches - earlier.contextSwitches) / count
-            )
-        }
-        residentBytes = after.residentBytes
-        failures.merge(result.failures, uniquingKeysWith: +)
-    }
-
-    func spread(_ value: KeyPath<Round, Double>) -> Spread {
-        Spread(rounds.map { $0[keyPath: value] })
-    }
-
-    /// The names of threads that used anything worth a line.
-    var threadNames: [String] {
-        Set(rounds.flatMap { $0.threads.filter { $1.cpuMicroseconds >= 0.1 || $1.contextSwitches >= 0.01 }.keys })
-            .sorted()
-    }
-
-    var lastRound: String {
-        guard let round = rounds.last else { return name }
-        return "\(name.padded(to: 4)) \(round.cpuMicroseconds.fixed(1)) µs/request, "
-            + "\(round.contextSwitches.fixed(2)) switches, \(round.requestsPerSecond.fixed(0)) requests/s"
-    }
-}

@@ -41,11 +41,7 @@ enum FloorSection {
                 )
             ]
         }
-        for contender in contenders {
-            for (failure, count) in contender.failures.sorted(by: { $0.key < $1.key }) {
-                section.faults.append("\(contender.name): \(count) × \(failure)")
-            }
-        }
+        section.faults = contenders.flatMap(\.faults)
         return section
     }
 

@@ -8,6 +8,8 @@ struct LoadResult {
     var latencies: [Double] = []
     /// From the start of a call to the last reply to the request's frames, sorted, in seconds.
     var pickLatencies: [Double] = []
+    /// From a piece of a streamed response to the reply to it, sorted, in seconds.
+    var chunkLatencies: [Double] = []
     /// Calls that ended otherwise than well, by what they said.
     var failures: [String: Int] = [:]
     /// CPU of the client's one thread, in nanoseconds.
@@ -25,11 +27,15 @@ final class LoadClient {
     private var limit = 0
     private var result = LoadResult()
 
-    init(target: String, connections: Int, bodyBytes: Int) {
+    init(target: String, connections: Int, shape: LoadShape) {
         grpc_init()
+        // Large bodies in fewer forms: the client has to keep them all.
+        let families = max(4, min(64, 8_000_000 / shape.bodyBytes))
         queue = grpc_completion_queue_create_for_next(nil)
         channels = (0..<connections).map { _ in Self.connect(target) }
-        families = (0..<64).map { FrameSlices(Frames(family: $0, bodyBytes: bodyBytes)) }
+        self.families = (0..<families).map {
+            FrameSlices(Frames(family: $0, shape: shape), isBuffered: shape.isBuffered)
+        }
     }
 
     deinit {
@@ -80,6 +86,7 @@ final class LoadClient {
         result.cpuNanoseconds = threadCPUNanoseconds() - cpu
         result.latencies.sort()
         result.pickLatencies.sort()
+        result.chunkLatencies.sort()
         return withExtendedLifetime(streams) { result }
     }
 
@@ -89,7 +96,8 @@ final class LoadClient {
             channels[started % channels.count],
             queue,
             Frames.method,
-            gpr_inf_future(GPR_CLOCK_MONOTONIC)
+            // A server that forgets a reply is a failure, not a benchmark without end.
+            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(60, GPR_TIMESPAN))
         )
         let frames = families[started % families.count]
         started += 1
@@ -104,10 +112,8 @@ final class LoadClient {
         startNext(stream)
     }
 
-    private func threadCPUNanoseconds() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
+    func answered(chunkAfter seconds: Double) {
+        result.chunkLatencies.append(seconds)
     }
 }
 
@@ -115,8 +121,10 @@ final class LoadClient {
 struct FrameSlices {
     let request: [grpc_slice]
     let response: [grpc_slice]
+    let isBuffered: Bool
 
-    init(_ frames: Frames) {
+    init(_ frames: Frames, isBuffered: Bool) {
+        self.isBuffered = isBuffered
         func slice(_ bytes: [UInt8]) -> grpc_slice {
             bytes.withUnsafeBytes { grpc_slice_from_copied_buffer($0.baseAddress, $0.count) }
         }

@@ -27,6 +27,8 @@ enum Main {
             case "report": try ReportCommand.run(words)
             case "floor": try FloorCommand.run(words)
             case "idle": try IdleCommand.run(words)
+            case "envoy": try EnvoyCommand.run(words)
+            case "upstream": try UpstreamCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
             case "--help", "-h", "help": write(help, to: 1)
             default:

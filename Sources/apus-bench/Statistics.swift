@@ -42,7 +42,7 @@ extension Double {
     /// The same, with commas between thousands.
     func grouped(_ digits: Int) -> String {
         let text = fixed(digits)
-        guard magnitude >= 1000, isFinite, magnitude < 1e15 else { return text }
+        guard rounded(digits).magnitude >= 1000, isFinite, magnitude < 1e15 else { return text }
         let whole = text.prefix { $0 != "." }
         var grouped = ""
         for (place, digit) in whole.reversed().enumerated() {

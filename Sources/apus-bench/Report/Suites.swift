@@ -7,6 +7,11 @@ extension ReportSuite {
             section: FloorCommand.section
         ),
         ReportSuite(
+            key: "protocol",
+            summary: "CPU and times per request over gRPC, by sizes, response pieces, streams in flight and headers",
+            section: ProtocolSuite.section
+        ),
+        ReportSuite(
             key: "decisions",
             summary: "CPU and memory of decisions alone: scheduling, the prefix index, flow control",
             section: DecisionsCommand.section
