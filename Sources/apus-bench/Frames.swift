@@ -34,20 +34,26 @@ struct Frames {
 
     /// One of many conversations: all share a system prompt, each has words of its own.
     init(family: Int, bodyBytes: Int) {
-        let body = Self.requestBody(family: family, byteCount: bodyBytes)
-        request = [
-            ProtobufWriter.message { frame in
-                frame.message(RequestField.requestHeaders) { headers in
-                    headers.message(1) { Self.write(Self.requestHeaders(family: family, body.count), to: &$0) }
+        self.init(family: family, body: [Self.requestBody(family: family, byteCount: bodyBytes)])
+    }
+
+    /// The same with a body of its own, in pieces of which each is a frame.
+    init(family: Int, body pieces: [[UInt8]]) {
+        let bodyBytes = pieces.reduce(0) { $0 + $1.count }
+        request =
+            [
+                ProtobufWriter.message { frame in
+                    frame.message(RequestField.requestHeaders) { headers in
+                        headers.message(1) { Self.write(Self.requestHeaders(family: family, bodyBytes), to: &$0) }
+                    }
+                    frame.message(RequestField.protocolConfiguration) { configuration in
+                        configuration.integer(1, 4)
+                        configuration.integer(2, 4)
+                    }
                 }
-                frame.message(RequestField.protocolConfiguration) { configuration in
-                    configuration.integer(1, 4)
-                    configuration.integer(2, 4)
-                }
-            },
-            Self.body(RequestField.requestBody, body, isLast: false),
-            Self.body(RequestField.requestBody, [], isLast: true),
-        ]
+            ]
+            + pieces.map { Self.body(RequestField.requestBody, $0, isLast: false) }
+            + [Self.body(RequestField.requestBody, [], isLast: true)]
         let answer = Array(Self.responseText.utf8)
         response = [
             ProtobufWriter.message { frame in

@@ -25,11 +25,24 @@ final class LoadClient {
     private var limit = 0
     private var result = LoadResult()
 
-    init(target: String, connections: Int, bodyBytes: Int) {
+    /// Whether streams end with the reply to the request, as if no response ever came.
+    let endsAfterPick: Bool
+
+    convenience init(target: String, connections: Int, bodyBytes: Int) {
+        self.init(
+            target: target,
+            connections: connections,
+            families: (0..<64).map { Frames(family: $0, bodyBytes: bodyBytes) }
+        )
+    }
+
+    /// The streams take turns with the `families`.
+    init(target: String, connections: Int, families: [Frames], endsAfterPick: Bool = false) {
         grpc_init()
         queue = grpc_completion_queue_create_for_next(nil)
         channels = (0..<connections).map { _ in Self.connect(target) }
-        families = (0..<64).map { FrameSlices(Frames(family: $0, bodyBytes: bodyBytes)) }
+        self.families = families.map { FrameSlices($0) }
+        self.endsAfterPick = endsAfterPick
     }
 
     deinit {

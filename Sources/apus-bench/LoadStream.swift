@@ -99,6 +99,9 @@ final class LoadStream {
         guard repliesLeft.isEmpty else { return }
         if isResponding {
             mustHalfClose = true
+        } else if client.endsAfterPick {
+            pickTime = monotonicSeconds()
+            mustHalfClose = true
         } else {
             isResponding = true
             pickTime = monotonicSeconds()

@@ -26,6 +26,7 @@ enum Main {
             case "idle": try IdleCommand.run(words)
             case "decisions": try DecisionsCommand.run(words)
             case "envoy": try EnvoyCommand.run(words)
+            case "select": try SelectCommand.run(words)
             case "upstream": try UpstreamCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
             case "--help", "-h", "help": write(help, to: 1)

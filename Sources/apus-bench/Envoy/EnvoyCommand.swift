@@ -35,27 +35,7 @@ enum EnvoyCommand {
         options.envoy = arguments.string("envoy")
         try arguments.finish()
         let section = try measure(options) { write($0 + "\n", to: 2) }
-        for line in section.method { write(line + "\n", to: 1) }
-        for table in section.tables {
-            write("\n\(table.title)\n", to: 1)
-            write("".padded(to: 34) + table.columns.map { $0.title.padded(to: 24) }.joined() + "\n", to: 1)
-            for row in table.rows {
-                write(
-                    row.title.padded(to: 34)
-                        + zip(table.columns, row.values).map { c, v in
-                            (v.map { $0.median.fixed(c.digits) } ?? "-").padded(to: 24)
-                        }.joined() + "\n",
-                    to: 1
-                )
-            }
-        }
-        for goal in section.goals {
-            write(
-                "\(goal.isMet ? "met " : "MISS") \(goal.title): \(goal.value.fixed(goal.digits)) (\(goal.limit))\n",
-                to: 1
-            )
-        }
-        for fault in section.faults { write("FAULT \(fault)\n", to: 1) }
+        printSection(section)
     }
 
     static func measure(_ options: Options, progress: (String) -> Void) throws -> Section {
@@ -176,4 +156,28 @@ struct EnvoyParts {
         guard let port = upstreamPorts.first else { return }
         try Loopback.awaitOK(port: port, isStream ? "/bench/stream" : "/bench/json")
     }
+}
+
+func printSection(_ section: Section) {
+    for line in section.method { write(line + "\n", to: 1) }
+    for table in section.tables {
+        write("\n\(table.title)\n", to: 1)
+        write("".padded(to: 34) + table.columns.map { $0.title.padded(to: 24) }.joined() + "\n", to: 1)
+        for row in table.rows {
+            write(
+                row.title.padded(to: 34)
+                    + zip(table.columns, row.values).map { c, v in
+                        (v.map { $0.median.fixed(c.digits) } ?? "-").padded(to: 24)
+                    }.joined() + "\n",
+                to: 1
+            )
+        }
+    }
+    for goal in section.goals {
+        write(
+            "\(goal.isMet ? "met " : "MISS") \(goal.title): \(goal.value.fixed(goal.digits)) (\(goal.limit))\n",
+            to: 1
+        )
+    }
+    for fault in section.faults { write("FAULT \(fault)\n", to: 1) }
 }
