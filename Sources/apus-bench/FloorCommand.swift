@@ -19,7 +19,9 @@ enum FloorCommand {
           --sim-argument ARG      one more argument for it; may be repeated
           --endpoints A,B,...     model servers that run already, instead of --sim
           --endpoint-count 10     model servers that --sim simulates
-          --json                  one JSON object instead of the table
+          --short                 a few requests, to see that it works
+          --json                  JSON instead of the text
+          --html FILE             also write a page
 
         A request is 15 headers, the body in one frame and end_of_stream in an empty second one, as Envoy sends it; after
         the replies come response headers and a JSON body with usage; after those replies half-close and status.
@@ -31,43 +33,62 @@ enum FloorCommand {
         var requests = 20_000
         var concurrency = 32
         var connections = 1
-        var rounds = 5
+        var rounds: Int
         var warmUp = 2000
         var bodyBytes = 2048
         var ioThreads = 1
-        var apus = sibling("apus")
+        var apus: String
         var apusArguments: [String] = []
-        var sim = sibling("apus-sim")
+        var sim: String
         var simArguments: [String] = []
         var endpoints: String?
         var endpointCount = 10
-        var asJSON = false
 
-        init(_ words: [String]) throws {
-            var arguments = try Arguments(words, flags: ["json"])
+        /// The default ones, made small in a short run.
+        init(_ run: BenchRun) {
+            requests = run.scaled(requests, short: 300)
+            warmUp = run.scaled(warmUp, short: 20)
+            rounds = run.rounds()
+            apus = run.apus
+            sim = run.simulator
+        }
+
+        /// Those that are given, the default ones otherwise.
+        init(_ arguments: inout Arguments, _ run: BenchRun) throws {
+            self.init(run)
             only = arguments.string("only")
             guard only == nil || only == "bare" || only == "apus" else { throw BenchError("--only is bare or apus") }
             requests = try arguments.integer("requests", default: requests)
             concurrency = try arguments.integer("concurrency", default: concurrency, in: 1...100_000)
             connections = try arguments.integer("connections", default: connections, in: 1...1000)
-            rounds = try arguments.integer("rounds", default: rounds, in: 1...1000)
             warmUp = try arguments.integer("warm-up", default: warmUp, in: 0...1_000_000)
             bodyBytes = try arguments.integer("body-bytes", default: bodyBytes, in: 128...3_000_000)
             ioThreads = try arguments.integer("io-threads", default: ioThreads, in: 1...256)
-            apus = arguments.string("apus") ?? apus
             apusArguments = arguments.strings("apus-argument")
-            sim = arguments.string("sim") ?? sim
             simArguments = arguments.strings("sim-argument")
             endpoints = arguments.string("endpoints")
             endpointCount = try arguments.integer("endpoint-count", default: endpointCount, in: 1...10_000)
-            asJSON = arguments.flag("json")
-            try arguments.finish()
         }
     }
 
     static func run(_ words: [String]) throws {
         if words.contains("--help") { return write(help, to: 1) }
-        let options = try Options(words)
+        var arguments = try Arguments(words, flags: ["json", "short"])
+        let asJSON = arguments.flag("json")
+        let output = try ReportOutput(&arguments)
+        let options = try Options(&arguments, output.run)
+        try arguments.finish()
+        let start = Date()
+        let section = try section(options, output.run)
+        try output.deliver(Report([section], run: output.run, start: start), asJSON: asJSON)
+    }
+
+    /// The section of a report.
+    static func section(_ run: BenchRun) throws -> Section {
+        try section(Options(run), run)
+    }
+
+    private static func section(_ options: Options, _ run: BenchRun) throws -> Section {
         let withBare = options.only != "apus"
         let withApus = options.only != "bare"
 
@@ -115,18 +136,15 @@ enum FloorCommand {
         for round in 1...options.rounds {
             for contender in contenders {
                 try contender.measure(options)
-                if !options.asJSON { write("round \(round): \(contender.lastRound)\n", to: 2) }
+                run.progress("round \(round): \(contender.lastRound)")
             }
         }
-        write(options.asJSON ? FloorReport.json(contenders, options) : FloorReport.table(contenders, options), to: 1)
-        if contenders.contains(where: { $0.failures.values.contains { $0 > 0 } }) {
-            throw BenchError("some requests failed")
-        }
+        return FloorSection.make(contenders, options)
     }
 }
 
-/// A use: the process lives at least until here.
-private func keep(_ process: ChildProcess?) {}
+/// A use: the process lives at least until here. For `defer`, since the optimizer may end an object after its last use.
+func keep(_ process: ChildProcess?) {}
 
 /// One server under the load, and its rounds.
 final class Contender {

@@ -33,18 +33,18 @@ struct DynamoService {
     }
 
     /// Lets it choose and remember a worker for every prompt; it forgets them after two minutes.
-    func learn(_ prompts: SelectPrompts) throws {
-        for body in prompts.selections {
+    func learn(_ selections: [String]) throws {
+        for body in selections {
             let reply = try Loopback.exchange(port: port, "POST", "/select_and_reserve", body: body)
             guard reply.status == 200 else { throw BenchError("\(Self.title) refuses a prompt: \(reply.body)") }
         }
     }
 
     /// A load of `POST /select`: the choice alone, without a reservation.
-    func load(_ prompts: SelectPrompts) throws -> HTTPLoad {
+    func load(_ selections: [String]) throws -> HTTPLoad {
         try HTTPLoad(
             port: port,
-            requests: prompts.selections.map { body in
+            requests: selections.map { body in
                 Array(
                     ("POST /select HTTP/1.1\r\nhost: 127.0.0.1:\(port)\r\ncontent-type: application/json\r\n"
                         + "content-length: \(body.utf8.count)\r\n\r\n\(body)").utf8

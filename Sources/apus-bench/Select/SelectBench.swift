@@ -4,6 +4,7 @@ import Glibc
 final class SelectBench {
     private enum Way: String, CaseIterable {
         case dynamo
+        case dynamoHashes = "dynamo_hashes"
         case apus
         case fromBody = "in_process_body"
         case fromHashes = "in_process_hashes"
@@ -11,6 +12,7 @@ final class SelectBench {
         var title: String {
             switch self {
             case .dynamo: DynamoService.title
+            case .dynamoHashes: "\(DynamoService.title), hashes given"
             case .apus: "Apus through ext_proc"
             case .fromBody: "Apus in process, from the body"
             case .fromHashes: "Apus in process, hashes given"
@@ -23,6 +25,33 @@ final class SelectBench {
         var cpuMicroseconds: Double
         var requestsPerSecond: Double?
         var generatorMicroseconds: Double?
+    }
+
+    /// Two ways to a decision, side by side.
+    private struct Comparison {
+        let key: String
+        let title: String
+        let mine: Way
+        let theirs: Way
+        let value: (Round) -> Double?
+        /// Whether what the other service takes for a prompt of one token does not count.
+        let isLessTheWay: Bool
+
+        init(
+            _ key: String,
+            _ title: String,
+            _ mine: Way,
+            _ theirs: Way,
+            isLessTheWay: Bool = false,
+            _ value: @escaping (Round) -> Double?
+        ) {
+            self.key = key
+            self.title = title
+            self.mine = mine
+            self.theirs = theirs
+            self.value = value
+            self.isLessTheWay = isLessTheWay
+        }
     }
 
     private static let frameBytes = 32_768
@@ -73,8 +102,10 @@ final class SelectBench {
         let prompts = SelectPrompts(blocks: blocks)
         let count = max(options.work / 2_000, options.work / (blocks + 40))
         if let dynamo {
-            try dynamo.learn(prompts)
-            note(.dynamo, blocks, try measure(dynamo, prompts, count))
+            for (way, selections) in [(Way.dynamo, prompts.selections), (.dynamoHashes, prompts.hashedSelections)] {
+                try dynamo.learn(selections)
+                note(way, blocks, try measure(dynamo, selections, count))
+            }
         }
         note(.apus, blocks, try measureApus(prompts, count))
         let bodies = try SelectInProcess.prompts(prompts)
@@ -89,8 +120,8 @@ final class SelectBench {
         note(.fromHashes, blocks, Round(cpuMicroseconds: fromHashes))
     }
 
-    private func measure(_ dynamo: DynamoService, _ prompts: SelectPrompts, _ count: Int) throws -> Round {
-        let load = try dynamo.load(prompts)
+    private func measure(_ dynamo: DynamoService, _ selections: [String], _ count: Int) throws -> Round {
+        let load = try dynamo.load(selections)
         let single = try load.run(.closed(connections: 1), seconds: 10, limit: max(50, count / 4))
         let before = try ProcessUsage(pid: dynamo.process.pid)
         let busy = try load.run(.closed(connections: 16), seconds: 20, limit: count)
@@ -171,20 +202,41 @@ final class SelectBench {
 
     func goals(blocks: Int) -> [Goal] {
         let size = "\(blocks) blocks × \(endpoints) endpoints"
-        let comparisons: [(String, String, Way, (Round) -> Double?)] = [
-            ("CPU of a decision in process, from the body", "in_process", .fromBody, { $0.cpuMicroseconds }),
-            ("CPU of a decision through ext_proc", "ext_proc", .apus, { $0.cpuMicroseconds }),
-            ("p50 of a decision through ext_proc", "ext_proc_p50", .apus, { $0.p50Microseconds }),
+        let cpu: (Round) -> Double? = { $0.cpuMicroseconds }
+        let comparisons: [Comparison] = [
+            Comparison(
+                "in_process",
+                "CPU in process, from the body, over Dynamo's less the way",
+                .fromBody,
+                .dynamo,
+                isLessTheWay: true,
+                cpu
+            ),
+            Comparison(
+                "hashes",
+                "CPU in process, hashes given, over Dynamo's less the way",
+                .fromHashes,
+                .dynamoHashes,
+                isLessTheWay: true,
+                cpu
+            ),
+            Comparison("ext_proc", "CPU through ext_proc over Dynamo's", .apus, .dynamo, cpu),
+            Comparison("ext_proc_p50", "p50 through ext_proc over Dynamo's", .apus, .dynamo) { $0.p50Microseconds },
         ]
-        return comparisons.compactMap { title, key, way, value in
-            let mine = rounds[blocks]?[way]?.compactMap(value) ?? []
-            let theirs = rounds[blocks]?[.dynamo]?.compactMap(value) ?? []
+        return comparisons.compactMap { comparison in
+            let mine = rounds[blocks]?[comparison.mine]?.compactMap(comparison.value) ?? []
+            var theirs = rounds[blocks]?[comparison.theirs]?.compactMap(comparison.value) ?? []
+            if comparison.isLessTheWay {
+                let ways = rounds[0]?[comparison.theirs]?.compactMap(comparison.value) ?? []
+                theirs = zip(theirs, ways).map { $0 - $1 }
+            }
             guard !mine.isEmpty, !theirs.isEmpty else { return nil }
             return Goal(
-                title: "\(title) over Dynamo's, \(size)",
-                key: "\(key)_over_dynamo_\(blocks)_\(endpoints)",
+                title: "\(comparison.title), \(size)",
+                key: "\(comparison.key)_over_dynamo_\(blocks)_\(endpoints)",
                 unit: "",
-                value: Spread(zip(mine, theirs).map { $0 / max($1, 1e-6) }).median,
+                // The ratio of the medians: differences of single rounds may be nothing.
+                value: Spread(mine).median / max(Spread(theirs).median, 1e-3),
                 limit: 1,
                 digits: 2
             )

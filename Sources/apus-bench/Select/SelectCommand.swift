@@ -1,6 +1,6 @@
 import Glibc
 
-/// `apus-bench select`: the choice of an endpoint alone, next to Dynamo's selection service.
+/// Suite `select`: the choice of an endpoint alone, next to Dynamo's selection service.
 enum SelectCommand {
     struct Options {
         var rounds = 5
@@ -12,13 +12,13 @@ enum SelectCommand {
         var apus = sibling("apus")
     }
 
-    static func run(_ words: [String]) throws {
-        var arguments = try Arguments(words, flags: ["short"])
+    /// The suite of the report.
+    static func section(_ run: BenchRun) throws -> Section {
         var options = Options()
-        if arguments.flag("short") { options.rounds = 1; options.work = 20_000 }
-        options.rounds = try arguments.integer("rounds", default: options.rounds)
-        try arguments.finish()
-        printSection(try measure(options) { write($0 + "\n", to: 2) })
+        options.rounds = run.rounds()
+        options.work = run.scaled(options.work, short: 20_000)
+        options.apus = run.apus
+        return try measure(options, progress: run.progress)
     }
 
     static func measure(_ options: Options, progress: (String) -> Void) throws -> Section {
@@ -29,7 +29,7 @@ enum SelectCommand {
             let bench = try SelectBench(options, endpoints: endpoints, python: python)
             for round in 1...options.rounds {
                 for blocks in options.blocks { try bench.measure(blocks: blocks) }
-                progress("select: round \(round), \(endpoints) endpoints")
+                progress("round \(round), \(endpoints) endpoints")
             }
             for blocks in options.blocks { section.tables.append(bench.table(blocks: blocks)) }
             section.goals += options.blocks.filter { $0 > 0 }.flatMap { bench.goals(blocks: $0) }
@@ -82,13 +82,15 @@ enum SelectCommand {
             hasPeer
                 ? "\(DynamoService.title): POST /select over HTTP/1.1 on loopback, two indexer threads. It reads JSON, hashes the blocks, matches "
                     + "them against what it reserved before (DYN_ROUTER_USE_KV_EVENTS=false) and chooses; it reserves and remembers "
-                    + "nothing. CPU is that of its process."
+                    + "nothing. With hashes given, the caller has hashed: 64-bit numbers of blocks and of sequences instead of tokens. "
+                    + "CPU is that of its process."
                 : "\(DynamoService.title) is not installed: deploy/bench-peers.sh does that.",
             "Apus through ext_proc: gRPC on loopback, the request's headers, its body in frames of 32 KiB, the replies (the body goes back, too), "
                 + "half-close; the default policy, which also reserves, remembers the prompt and logs. Endpoints are scraped once a second. "
                 + "CPU is that of its process.",
             "In process, from the body: the same reading, hashing, choosing, reserving and remembering without transport. "
                 + "Hashes given: choosing and reserving alone. CPU is that of this process, which does nothing else then.",
+            "Less the way: less what the same service takes for a prompt of one token.",
             "p50: one request at a time. CPU: 16 in flight. Who asks are the generators of `envoy` and `floor`, one thread. "
                 + "Dynamo and Apus take turns; \(options.rounds) rounds, medians.",
         ]

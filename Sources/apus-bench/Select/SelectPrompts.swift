@@ -27,6 +27,22 @@ struct SelectPrompts {
         tokens.map { #"{"model_name":"\#(Frames.model)","token_ids":\#(Self.list($0))}"# }
     }
 
+    /// The same for who has hashed the blocks already: any numbers, since the service does not know from which tokens.
+    var hashedSelections: [String] {
+        let blocks = (tokens.first?.count ?? 0) / Self.blockTokens
+        return tokens.indices.map { prompt in
+            let hashes = Self.list(
+                (0..<blocks).map { block in
+                    // The first quarter is the same for all.
+                    let seed = UInt64(block < blocks / 4 ? block : block + (prompt + 1) * 1_000_000)
+                    return Int(truncatingIfNeeded: ((seed + 1) &* 0x9E37_79B9_7F4A_7C15) >> 1)
+                }
+            )
+            return #"{"model_name":"\#(Frames.model)","block_hashes":\#(hashes),"sequence_hashes":\#(hashes),"#
+                + #""isl_tokens":\#(max(1, blocks * Self.blockTokens))}"#
+        }
+    }
+
     private static func list(_ tokens: [Int]) -> String {
         "[" + tokens.map { String($0) }.joined(separator: ",") + "]"
     }
