@@ -131,7 +131,7 @@ let package = Package(
         tests("EngineSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
-        .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench"], swiftSettings: swiftSettings),
+        .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             [

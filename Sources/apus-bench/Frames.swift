@@ -23,6 +23,8 @@ struct Frames {
     let request: [[UInt8]]
     /// The headers, then the body, the last frame with end_of_stream.
     let response: [[UInt8]]
+    /// Whether the request's body waits for the reply to its headers, and is one frame.
+    let isBuffered: Bool
 
     /// The model that the requests ask for.
     static let model = "food-review"
@@ -56,11 +58,22 @@ struct Frames {
     init(family: Int, shape: LoadShape) {
         let isStream = if case .events = shape.response { true } else { false }
         let body = Self.requestBody(family: family, byteCount: shape.bodyBytes, isStream: isStream)
+        let pieceBytes = shape.isBuffered ? body.count : Self.pieceBytes
+        let pieces = stride(from: 0, to: body.count, by: pieceBytes).map { start in
+            Array(body[start..<min(body.count, start + pieceBytes)])
+        }
+        self.init(family: family, body: pieces, shape: shape)
+    }
+
+    /// The same with a body of its own, in pieces of which each is a frame.
+    init(family: Int, body pieces: [[UInt8]], shape: LoadShape = LoadShape()) {
+        isBuffered = shape.isBuffered
+        let bodyBytes = pieces.reduce(0) { $0 + $1.count }
         let modes: (request: UInt64, response: UInt64) = shape.isBuffered ? (2, 1) : (4, 4)
         let head = ProtobufWriter.message { frame in
             frame.message(RequestField.requestHeaders) { headers in
                 headers.message(1) {
-                    Self.write(Self.requestHeaders(family: family, body.count, count: shape.headerCount), to: &$0)
+                    Self.write(Self.requestHeaders(family: family, bodyBytes, count: shape.headerCount), to: &$0)
                 }
             }
             frame.message(RequestField.protocolConfiguration) { configuration in
@@ -68,12 +81,9 @@ struct Frames {
                 configuration.integer(2, modes.response)
             }
         }
-        if shape.isBuffered {
-            request = [head, Self.body(RequestField.requestBody, body, isLast: true)]
+        if isBuffered {
+            request = [head] + pieces.map { Self.body(RequestField.requestBody, $0, isLast: true) }
         } else {
-            let pieces = stride(from: 0, to: body.count, by: Self.pieceBytes).map { start in
-                Array(body[start..<min(body.count, start + Self.pieceBytes)])
-            }
             request =
                 [head] + pieces.map { Self.body(RequestField.requestBody, $0, isLast: false) }
                 + [Self.body(RequestField.requestBody, [], isLast: true)]
@@ -84,6 +94,7 @@ struct Frames {
             case .events(let count): Self.events(count)
             case .unseen: []
             }
+        let isStream = if case .events = shape.response { true } else { false }
         let length = isStream ? nil : answer.first?.count ?? Self.responseText.utf8.count
         response =
             [

@@ -27,15 +27,26 @@ final class LoadClient {
     private var limit = 0
     private var result = LoadResult()
 
-    init(target: String, connections: Int, shape: LoadShape) {
-        grpc_init()
+    /// Whether streams end with the reply to the request, as if no response ever came.
+    let endsAfterPick: Bool
+
+    convenience init(target: String, connections: Int, shape: LoadShape) {
         // Large bodies in fewer forms: the client has to keep them all.
         let families = max(4, min(64, 8_000_000 / shape.bodyBytes))
+        self.init(
+            target: target,
+            connections: connections,
+            families: (0..<families).map { Frames(family: $0, shape: shape) }
+        )
+    }
+
+    /// The streams take turns with the `families`.
+    init(target: String, connections: Int, families: [Frames], endsAfterPick: Bool = false) {
+        grpc_init()
         queue = grpc_completion_queue_create_for_next(nil)
         channels = (0..<connections).map { _ in Self.connect(target) }
-        self.families = (0..<families).map {
-            FrameSlices(Frames(family: $0, shape: shape), isBuffered: shape.isBuffered)
-        }
+        self.families = families.map { FrameSlices($0) }
+        self.endsAfterPick = endsAfterPick
     }
 
     deinit {
@@ -123,8 +134,8 @@ struct FrameSlices {
     let response: [grpc_slice]
     let isBuffered: Bool
 
-    init(_ frames: Frames, isBuffered: Bool) {
-        self.isBuffered = isBuffered
+    init(_ frames: Frames) {
+        isBuffered = frames.isBuffered
         func slice(_ bytes: [UInt8]) -> grpc_slice {
             bytes.withUnsafeBytes { grpc_slice_from_copied_buffer($0.baseAddress, $0.count) }
         }

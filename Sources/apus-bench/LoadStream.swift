@@ -124,8 +124,12 @@ final class LoadStream {
             mustHalfClose = true
             return
         }
-        isResponding = true
         pickTime = monotonicSeconds()
+        if client.endsAfterPick {
+            mustHalfClose = true
+            return
+        }
+        isResponding = true
         let response = frames?.response ?? []
         repliesLeft = [Frames.ReplyField.responseHeaders]
         if response.count > 1 { repliesLeft.insert(Frames.ReplyField.responseBody) }

@@ -10,7 +10,8 @@ enum Main {
 
               report        all of the suites below, as text, as JSON and as a page with plots
             \(suites)  idle          cores and memory that a running process uses
-              bare-server   the server that `floor` compares with: the same frames, constants, no thought
+              bare-server   the server that `floor` and `envoy` compare with: the same frames, constants, no thought
+              upstream      the model servers of `envoy` and `select`: constant answers, no thought
 
             `apus-bench COMMAND --help` shows the command's options.
 

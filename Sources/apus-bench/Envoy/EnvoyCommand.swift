@@ -2,6 +2,27 @@ import Glibc
 
 /// `apus-bench envoy`: requests through a real Envoy with and without Apus, and through other routers, in turn.
 enum EnvoyCommand {
+    private static let help = """
+        usage: apus-bench envoy [OPTIONS]
+
+          --short             every step once and small; the figures mean nothing
+          --rounds 5          rounds; the contenders take turns in each
+          --contenders A,B    of envoy, bare, apus, vllm-router-round_robin, vllm-router-cache_aware,
+                              sglang-router-round_robin, sglang-router-cache_aware; default: all that are installed
+          --sizes A,B         bytes of the request bodies; default: 2048,10000,220000
+          --answers A,B       json, stream; default: both
+          --envoy PATH        default: $APUS_ENVOY, or what deploy/install-envoy.sh has installed
+          --apus PATH         the program to measure; default: beside this one
+          --apus-argument ARG one more argument for it; may be repeated
+          --json              JSON instead of the text
+          --html FILE         also write a page with tables and plots
+
+        Envoy alone, Envoy with a server of constant answers, Envoy with Apus, and HTTP routers, all in front of the same
+        model servers: latency with one connection and at 200 requests/s, throughput and CPU of every part at 16 connections.
+        deploy/bench-peers.sh installs the routers; without them the others are measured.
+
+        """
+
     struct Options {
         var plan = EnvoyPlan()
         var sizes = [2048, 10_000, 220_000]
@@ -13,49 +34,54 @@ enum EnvoyCommand {
         var envoy: String?
         var upstreamCount = 4
         let chunks = 100
+
+        init(_ run: BenchRun) {
+            plan = run.scaled(EnvoyPlan(), short: .short)
+            plan.rounds = run.rounds()
+            sizes = run.scaled(sizes, short: [2048, 220_000])
+            apus = run.apus
+        }
     }
 
     static func run(_ words: [String]) throws {
-        var arguments = try Arguments(words, flags: ["short"])
-        var options = Options()
-        if arguments.flag("short") {
-            options.plan = EnvoyPlan(
-                rounds: 1,
-                warmUpSeconds: 0.2,
-                singleSeconds: 0.2,
-                openSeconds: 0.5,
-                busySeconds: 0.3
-            )
+        var arguments = try Arguments(words, flags: ["help", "short", "json"])
+        if arguments.flag("help") { return write(help, to: 1) }
+        let asJSON = arguments.flag("json")
+        let output = try ReportOutput(&arguments)
+        var options = Options(output.run)
+        func list(_ name: String) -> [String]? {
+            arguments.string(name).map { $0.split(separator: ",").map { String($0) } }
         }
-        options.plan.rounds = try arguments.integer("rounds", default: options.plan.rounds)
-        if let s = arguments.string("contenders") { options.contenders = s.split(separator: ",").map { String($0) } }
-        if let s = arguments.string("answers") { options.answers = s.split(separator: ",").map { String($0) } }
-        if let s = arguments.string("sizes") { options.sizes = s.split(separator: ",").compactMap { Int($0) } }
-        options.apus = arguments.string("apus") ?? options.apus
+        let known = ["envoy", "bare", "apus"] + HTTPRouter.all.map(\.key)
+        options.contenders = try list("contenders").map { try check($0, "--contenders", known) } ?? []
+        options.answers = try list("answers").map { try check($0, "--answers", ["json", "stream"]) } ?? options.answers
+        options.sizes = try list("sizes")?.map { try size($0) } ?? options.sizes
         options.envoy = arguments.string("envoy")
+        options.apusArguments = arguments.strings("apus-argument")
         try arguments.finish()
-        let section = try measure(options) { write($0 + "\n", to: 2) }
-        for line in section.method { write(line + "\n", to: 1) }
-        for table in section.tables {
-            write("\n\(table.title)\n", to: 1)
-            write("".padded(to: 34) + table.columns.map { $0.title.padded(to: 24) }.joined() + "\n", to: 1)
-            for row in table.rows {
-                write(
-                    row.title.padded(to: 34)
-                        + zip(table.columns, row.values).map { c, v in
-                            (v.map { $0.median.fixed(c.digits) } ?? "-").padded(to: 24)
-                        }.joined() + "\n",
-                    to: 1
-                )
-            }
+
+        let (start, wanted) = (Date(), options)
+        let suite = ReportSuite(key: "envoy", summary: "", section: { try measure(wanted, progress: $0.progress) })
+        try output.deliver(Report([suite.sectionOrFault(output.run)], run: output.run, start: start), asJSON: asJSON)
+    }
+
+    private static func check(_ words: [String], _ option: String, _ known: [String]) throws -> [String] {
+        for word in words where !known.contains(word) {
+            throw BenchError("\(option) takes \(known.joined(separator: ", ")), not \(word)")
         }
-        for goal in section.goals {
-            write(
-                "\(goal.isMet ? "met " : "MISS") \(goal.title): \(goal.value.fixed(goal.digits)) (\(goal.limit))\n",
-                to: 1
-            )
+        return words
+    }
+
+    private static func size(_ word: String) throws -> Int {
+        guard let size = Int(word), 128...3_000_000 ~= size else {
+            throw BenchError("--sizes takes numbers from 128 to 3000000, not \(word)")
         }
-        for fault in section.faults { write("FAULT \(fault)\n", to: 1) }
+        return size
+    }
+
+    /// The suite of the report.
+    static func section(_ run: BenchRun) throws -> Section {
+        try measure(Options(run), progress: run.progress)
     }
 
     static func measure(_ options: Options, progress: (String) -> Void) throws -> Section {
@@ -84,7 +110,7 @@ enum EnvoyCommand {
                     let contender = parts.contenders[(round + offset) % parts.contenders.count]
                     try contender.measure(workload, options.plan)
                 }
-                progress("envoy: round \(round + 1), \(workload.title)")
+                progress("round \(round + 1), \(workload.title)")
             }
         }
         return EnvoyReport(options: options, workloads: workloads, parts: parts).section
@@ -157,7 +183,7 @@ struct EnvoyParts {
                 missing.append("\(router.title) is not installed: deploy/bench-peers.sh does that.")
                 continue
             }
-            progress("envoy: starting \(router.title)")
+            progress("starting \(router.title)")
             do {
                 let (process, port) = try router.start(program, upstreamPorts: ports)
                 contenders.append(

@@ -192,4 +192,12 @@ struct EnvoyPlan {
     var busySeconds = 2.0
     /// Requests a second of the open loop.
     var rate = 200.0
+
+    static let short = EnvoyPlan(
+        rounds: 1,
+        warmUpSeconds: 0.2,
+        singleSeconds: 0.1,
+        openSeconds: 0.3,
+        busySeconds: 0.2
+    )
 }

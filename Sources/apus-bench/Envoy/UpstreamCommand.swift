@@ -6,9 +6,9 @@ enum UpstreamCommand {
     private static let help = """
         usage: apus-bench upstream [--count 4] [--chunks 100] [--chunk-interval-us 1000]
 
-        Prints `listening on 127.0.0.1:PORT` for each of its servers and serves until SIGTERM. POST is answered with the same
-        JSON body as in `floor`, or, after GET /bench/stream and until GET /bench/json, with an event stream; GET /metrics with
-        a short page in vLLM's words; any other GET with a list of one model.
+        Prints `listening on 127.0.0.1:PORT` for each of its servers and serves until SIGTERM. POST to completions is
+        answered with the same JSON body as in `floor`, or, after GET /bench/stream and until GET /bench/json, with an event
+        stream; GET /metrics with a short page in vLLM's words; everything else with a list of one model.
 
         """
 
@@ -170,7 +170,9 @@ private final class Upstream {
         case "/bench/stream", "/bench/json":
             isStreaming = connection.reader.path == "/bench/stream"
             connection.unsent += answers.models
-        case _ where connection.reader.bodyBytes == 0: connection.unsent += answers.models
+        // Also what routers ask on their own account, such as how a prompt is tokenized.
+        case let path where connection.reader.bodyBytes == 0 || !path.hasSuffix("/completions"):
+            connection.unsent += answers.models
         case _ where isStreaming:
             connection.unsent += answers.stream[0]
             if answers.stream.count > 1 {

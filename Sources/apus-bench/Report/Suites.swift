@@ -16,5 +16,15 @@ extension ReportSuite {
             summary: "CPU and memory of decisions alone: scheduling, the prefix index, flow control",
             section: DecisionsCommand.section
         ),
+        ReportSuite(
+            key: "envoy",
+            summary: "latency and CPU through a real Envoy with and without Apus, and through other routers",
+            section: EnvoyCommand.section
+        ),
+        ReportSuite(
+            key: "select",
+            summary: "the decision alone, next to Dynamo's selection service",
+            section: SelectCommand.section
+        ),
     ]
 }
