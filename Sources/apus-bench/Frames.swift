@@ -12,6 +12,8 @@ struct LoadShape: Sendable {
     var bodyBytes = 2048
     var headerCount = 15
     var response = Response.json
+    /// Whether a piece of the response is sent when the one before has been answered, as tokens come; else all at once.
+    var isPaced = true
     /// The request's body whole in one frame, after the reply to its headers; else piece by piece with FULL_DUPLEX_STREAMED.
     var isBuffered = false
 }
@@ -23,6 +25,8 @@ struct Frames {
     let request: [[UInt8]]
     /// The headers, then the body, the last frame with end_of_stream.
     let response: [[UInt8]]
+    /// Whether pieces of the response wait for the reply to the one before.
+    let isPaced: Bool
     /// Whether the request's body waits for the reply to its headers, and is one frame.
     let isBuffered: Bool
 
@@ -68,6 +72,7 @@ struct Frames {
     /// The same with a body of its own, in pieces of which each is a frame.
     init(family: Int, body pieces: [[UInt8]], shape: LoadShape = LoadShape()) {
         isBuffered = shape.isBuffered
+        isPaced = shape.isPaced
         let bodyBytes = pieces.reduce(0) { $0 + $1.count }
         let modes: (request: UInt64, response: UInt64) = shape.isBuffered ? (2, 1) : (4, 4)
         let head = ProtobufWriter.message { frame in

@@ -180,9 +180,11 @@ struct FrameSlices {
     let request: [grpc_slice]
     let response: [grpc_slice]
     let isBuffered: Bool
+    let isPaced: Bool
 
     init(_ frames: Frames) {
         isBuffered = frames.isBuffered
+        isPaced = frames.isPaced
         func slice(_ bytes: [UInt8]) -> grpc_slice {
             bytes.withUnsafeBytes { grpc_slice_from_copied_buffer($0.baseAddress, $0.count) }
         }

@@ -7,6 +7,8 @@ struct HeldMemory {
     /// The highest until the requests were held.
     let peak: Double
     let after: Double
+    /// When as many were held a second time: more than `held` only where something leaks.
+    let heldAgain: Double
 
     /// Faults are requests that were not held.
     init(_ kind: HeldKind, count: Int, bodyBytes: Int, run: BenchRun, _ faults: inout [String]) throws {
@@ -37,10 +39,7 @@ struct HeldMemory {
         usleep(500_000)
         idle = try Self.resident(apus.pid)
 
-        let streams = client.hold(count)
-        let deadline = monotonicSeconds() + 60
-        func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
-        while !isReady(), monotonicSeconds() < deadline { client.pump(seconds: 0.1) }
+        let streams = Self.hold(kind, client, count)
         held = try Self.settled(apus.pid) { client.pump(seconds: $0) }
         let counted = try apus.metric(kind.metric)
         peak = try Self.highest(apus.pid)
@@ -51,8 +50,21 @@ struct HeldMemory {
             faults.append("\(kind.title): \(number) × \(failure)")
         }
         after = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        let others = Self.hold(kind, client, count)
+        heldAgain = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        _ = client.hangUp(others)
+        client.pump(seconds: 0.5)
         let left = try apus.metric("apus_streams_active")
         if left != 0 { faults.append("\(kind.title): apus still has \(left.fixed(0)) requests after their end") }
+    }
+
+    /// Starts requests and waits until all are where they shall stay, a minute at most.
+    private static func hold(_ kind: HeldKind, _ client: LoadClient, _ count: Int) -> [LoadStream] {
+        let streams = client.hold(count)
+        let deadline = monotonicSeconds() + 60
+        func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
+        while !isReady(), monotonicSeconds() < deadline { client.pump(seconds: 0.1) }
+        return streams
     }
 
     private static func resident(_ pid: pid_t) throws -> Double {

@@ -25,7 +25,8 @@ enum ProtocolSuite {
             method: [
                 "The load generator is one thread of this program: it sends the frames that Envoy 1.40 sends with both bodies "
                     + "FULL_DUPLEX_STREAMED (request bodies in pieces of 64 KiB and an empty last one, each event of a stream in a "
-                    + "frame of its own, sent when the one before has been answered).",
+                    + "frame of its own, sent when the one before has been answered, as tokens come; "
+                    + "where it says so all at once).",
                 "Apus has its default scorers and 10 scraped endpoints; the bare server answers the same frames with constants "
                     + "and as many bytes as came. Both have one poller, and take turns in each of \(plan.rounds.of("round")).",
                 "Where nothing else is said: 2 KB bodies, 15 headers, one JSON response, 32 streams in flight.",
