@@ -20,6 +20,10 @@ final class LoadStream {
     private var pieces: ArraySlice<grpc_slice> = []
     private var pieceTime = 0.0
     private var failure: String?
+    /// Whether the first piece of its response has been answered, and nothing more will be sent.
+    private(set) var isHeld = false
+    /// Whether all of its request is on its way and nothing has been answered.
+    var isWaiting: Bool { slots != nil && outbox.isEmpty && !isSending && !isResponding }
 
     init(client: LoadClient) {
         self.client = client
@@ -92,6 +96,7 @@ final class LoadStream {
         switch field {
         case Frames.ReplyField.responseBody where isStreaming:
             client.answered(chunkAfter: monotonicSeconds() - pieceTime)
+            if client.holdsResponses { return isHeld = true }
             if let piece = pieces.popFirst() { return sendPiece(piece) }
         case Frames.ReplyField.requestBody, Frames.ReplyField.responseBody:
             guard isBuffered || ProtobufPeek.integer(at: Frames.ReplyField.endOfStream(field), in: bytes) == 1 else {
@@ -142,6 +147,12 @@ final class LoadStream {
         pieceTime = monotonicSeconds()
         outbox = [piece]
         sendNext()
+    }
+
+    /// Hangs up.
+    func cancel() {
+        guard let call = slots?.pointee.call else { return }
+        grpc_call_cancel(call, nil)
     }
 
     private func finish() {

@@ -20,6 +20,7 @@ enum Main {
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        raiseFileLimit()
         var words = Array(CommandLine.arguments.dropFirst())
         guard let command = words.first else { fail("no command\n\n" + help, code: 64) }
         words.removeFirst()
@@ -41,6 +42,14 @@ enum Main {
         } catch {
             fail("\(error)", code: 1)
         }
+    }
+
+    /// A thousand model servers, or thousands of requests, are more sockets than a shell allows.
+    private static func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     private static func fail(_ message: String, code: Int32) -> Never {

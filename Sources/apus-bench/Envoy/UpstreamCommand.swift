@@ -4,11 +4,11 @@ import Glibc
 /// Model servers that think nothing: constant answers, sent as fast as they were asked for, from one thread.
 enum UpstreamCommand {
     private static let help = """
-        usage: apus-bench upstream [--count 4] [--chunks 100] [--chunk-interval-us 1000]
+        usage: apus-bench upstream [--count 4] [--chunks 100] [--chunk-interval-us 1000] [--metrics-file FILE]
 
         Prints `listening on 127.0.0.1:PORT` for each of its servers and serves until SIGTERM. POST to completions is
         answered with the same JSON body as in `floor`, or, after GET /bench/stream and until GET /bench/json, with an event
-        stream; GET /metrics with a short page in vLLM's words; everything else with a list of one model.
+        stream; GET /metrics with the file, or a short page in vLLM's words; everything else with a list of one model.
 
         """
 
@@ -18,9 +18,15 @@ enum UpstreamCommand {
         let count = try arguments.integer("count", default: 4, in: 1...1000)
         let chunks = try arguments.integer("chunks", default: 100, in: 1...100_000)
         let interval = try arguments.integer("chunk-interval-us", default: 1000, in: 10...10_000_000)
+        let metricsFile = arguments.string("metrics-file")
         try arguments.finish()
+        let metrics = try metricsFile.map { path in
+            guard let text = readFile(path) else { throw BenchError("cannot read \(path)") }
+            return text
+        }
 
-        let upstream = try Upstream(count: count, answers: UpstreamAnswers(chunks: chunks), interval: interval)
+        let answers = UpstreamAnswers(chunks: chunks, metrics: metrics)
+        let upstream = try Upstream(count: count, answers: answers, interval: interval)
         write(upstream.ports.map { "listening on 127.0.0.1:\($0)\n" }.joined(), to: 1)
         // SIGTERM's default action is what it should be.
         while true { try upstream.step() }
@@ -38,7 +44,8 @@ struct UpstreamAnswers {
     let metrics: [UInt8]
     let models: [UInt8]
 
-    init(chunks: Int) {
+    /// A short page of metrics where none is given.
+    init(chunks: Int, metrics page: String? = nil) {
         jsonBodyBytes = Frames.responseText.utf8.count
         json = Self.reply("application/json", Frames.responseText)
         var events = (0..<chunks).map { number in
@@ -61,17 +68,17 @@ struct UpstreamAnswers {
         stream = pieces
         metrics = Self.reply(
             "text/plain; version=0.0.4; charset=utf-8",
-            """
-            # TYPE vllm:num_requests_running gauge
-            vllm:num_requests_running{engine="0",model_name="food-review"} 0.0
-            # TYPE vllm:num_requests_waiting gauge
-            vllm:num_requests_waiting{engine="0",model_name="food-review"} 0.0
-            # TYPE vllm:kv_cache_usage_perc gauge
-            vllm:kv_cache_usage_perc{engine="0",model_name="food-review"} 0.1
-            # TYPE vllm:cache_config_info gauge
-            vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="31250"} 1.0
+            page ?? """
+                # TYPE vllm:num_requests_running gauge
+                vllm:num_requests_running{engine="0",model_name="food-review"} 0.0
+                # TYPE vllm:num_requests_waiting gauge
+                vllm:num_requests_waiting{engine="0",model_name="food-review"} 0.0
+                # TYPE vllm:kv_cache_usage_perc gauge
+                vllm:kv_cache_usage_perc{engine="0",model_name="food-review"} 0.1
+                # TYPE vllm:cache_config_info gauge
+                vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="31250"} 1.0
 
-            """
+                """
         )
         models = Self.reply(
             "application/json",

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Apus over gRPC without Envoy, beside a server that does not think: sizes of bodies, pieces of responses, streams in flight, headers.
 enum ProtocolSuite {
     /// How often each measurement is made.
@@ -16,7 +18,7 @@ enum ProtocolSuite {
         let plan = Plan(run)
         let fleet = try Fleet(run, count: 10)
         let servers = try ProtocolServers(fleet)
-        defer { withExtendedLifetime(fleet) {} }
+        defer { withExtendedLifetime((fleet, servers)) {} }
         var section = Section(
             key: "protocol",
             title: "one gRPC stream a request, without Envoy",
@@ -40,13 +42,28 @@ enum ProtocolSuite {
 struct ProtocolServers {
     struct Server {
         let name: String
-        let process: ChildProcess
+        let pid: pid_t
         let address: String
+        /// Runs as long as this.
+        private let process: AnyObject
 
-        init(_ name: String, _ started: (process: ChildProcess, address: String)) {
+        init(_ name: String, _ apus: ApusProcess) {
             self.name = name
-            process = started.process
-            address = started.address
+            pid = apus.pid
+            address = apus.address
+            process = apus
+        }
+
+        /// The server that answers with constants and as many bytes as came.
+        init(bare name: String) throws {
+            self.name = name
+            let bare = try ChildProcess(
+                sibling("apus-bench"),
+                ["bare-server", "--io-threads", "1", "--destinations", "127.0.0.1:8000"]
+            )
+            pid = bare.pid
+            address = try bare.wait(for: "ext_proc listening on ")[0]
+            process = bare
         }
     }
 
@@ -56,7 +73,7 @@ struct ProtocolServers {
     let headers: Server
 
     init(_ fleet: Fleet) throws {
-        bare = Server("bare server", try fleet.startBare())
+        bare = try Server(bare: "bare server")
         full = Server("apus", try fleet.startApus())
         tail = Server("apus, tail", try fleet.startApus("responseProcessing: tail"))
         headers = Server("apus, headers", try fleet.startApus("responseProcessing: headers"))
@@ -82,7 +99,7 @@ struct ProtocolCase {
         let contenders = servers.map { server in
             Contender(
                 server.name,
-                server.process.pid,
+                server.pid,
                 LoadClient(target: server.address, connections: 1, shape: shape)
             )
         }

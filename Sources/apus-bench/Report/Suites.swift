@@ -17,6 +17,16 @@ extension ReportSuite {
             section: DecisionsCommand.section
         ),
         ReportSuite(
+            key: "scrape",
+            summary: "CPU of an idle apus that watches 10, 100 and 1,000 endpoints",
+            section: ScrapeSuite.section
+        ),
+        ReportSuite(
+            key: "memory",
+            summary: "memory under 2,000 held requests, and after them",
+            section: MemorySuite.section
+        ),
+        ReportSuite(
             key: "envoy",
             summary: "latency and CPU through a real Envoy with and without Apus, and through other routers",
             section: EnvoyCommand.section
