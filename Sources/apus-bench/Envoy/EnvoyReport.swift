@@ -8,7 +8,7 @@ struct EnvoyReport {
         var section = Section(key: "envoy", title: "Through a real Envoy, and through other routers")
         section.method = method
         for workload in workloads {
-            section.tables.append(workload.isStream ? streamTable(workload) : latencyTable(workload))
+            section.tables += workload.isStream ? [streamTable(workload)] : latencyTables(workload)
             section.tables.append(costTable(workload))
         }
         section.charts = charts
@@ -33,29 +33,41 @@ struct EnvoyReport {
             "Requests are of 64 conversations that share half of their prompt.",
             "Open loop: \(options.plan.rate.fixed(0)) requests/s, evenly; latencies count from when a request should have been sent. "
                 + "Added: over Envoy alone in the same round.",
-            "The contenders take turns, another one first each round; \(options.plan.rounds) rounds, medians.",
+            "The contenders take turns, another one first each round; \(options.plan.rounds.of("round")), medians.",
         ] + parts.missing
     }
 
     // MARK: Tables
 
-    /// Latencies of one JSON body, in microseconds.
-    private func latencyTable(_ workload: EnvoyWorkload) -> Table {
-        let columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
-            (column("one connection p50", "single_p50_us", "µs", 0), { $0.single.map { $0.p50 * 1e6 } }, false),
-            (column("adds p50", "single_added_p50_us", "µs", 0), { $0.single.map { $0.p50 * 1e6 } }, true),
-            (column("adds p99", "single_added_p99_us", "µs", 0), { $0.single.map { $0.p99 * 1e6 } }, true),
-            (column("open loop p50", "open_p50_us", "µs", 0), { $0.paced.map { $0.p50 * 1e6 } }, false),
-            (column("p99", "open_p99_us", "µs", 0), { $0.paced.map { $0.p99 * 1e6 } }, false),
-            (column("adds p50", "open_added_p50_us", "µs", 0), { $0.paced.map { $0.p50 * 1e6 } }, true),
-            (column("adds p99", "open_added_p99_us", "µs", 0), { $0.paced.map { $0.p99 * 1e6 } }, true),
-            (column("generator late p99", "open_lateness_p99_us", "µs", 0), { $0.lateness.map { $0 * 1e6 } }, false),
+    /// A column, what a round has for it, and whether that counts over Envoy alone in the same round.
+    private typealias MeasuredColumn = (Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)
+
+    /// Latencies of one JSON body: with one connection, and in the open loop.
+    private func latencyTables(_ workload: EnvoyWorkload) -> [Table] {
+        func columns(_ key: String, _ value: @escaping (EnvoyRound) -> EnvoyRound.Latency?) -> [MeasuredColumn] {
+            let p50: (EnvoyRound) -> Double? = { value($0).map { $0.p50 * 1e6 } }
+            let p99: (EnvoyRound) -> Double? = { value($0).map { $0.p99 * 1e6 } }
+            return [
+                (column("p50", "\(key)_p50_us", "µs", 0), p50, false),
+                (column("p99", "\(key)_p99_us", "µs", 0), p99, false),
+                (column("adds at p50", "\(key)_added_p50_us", "µs", 0), p50, true),
+                (column("adds at p99", "\(key)_added_p99_us", "µs", 0), p99, true),
+            ]
+        }
+        let late = column("generator late p99", "open_lateness_p99_us", "µs", 0)
+        let rate = "\(options.plan.rate.fixed(0)) requests/s"
+        return [
+            table("\(workload.title): latency, one connection", "\(workload.key)_single", workload) {
+                columns("single", \.single)
+            },
+            table("\(workload.title): latency, \(rate)", "\(workload.key)_open", workload) {
+                columns("open", \.paced) + [(late, { $0.lateness.map { $0 * 1e6 } }, false)]
+            },
         ]
-        return table("\(workload.title): latency", "\(workload.key)_latency", workload, columns)
     }
 
     private func streamTable(_ workload: EnvoyWorkload) -> Table {
-        let columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
+        let columns: [MeasuredColumn] = [
             (
                 column("first byte p50", "first_byte_p50_us", "µs", 0),
                 { $0.busy?.latency.map { $0.firstByteP50 * 1e6 } }, false
@@ -70,11 +82,11 @@ struct EnvoyReport {
             ),
             (column("whole stream p50", "stream_p50_ms", "ms", 1), { $0.busy?.latency.map { $0.p50 * 1e3 } }, false),
         ]
-        return table("\(workload.title): latency at 16 connections", "\(workload.key)_latency", workload, columns)
+        return table("\(workload.title): latency at 16 connections", "\(workload.key)_latency", workload) { columns }
     }
 
     private func costTable(_ workload: EnvoyWorkload) -> Table {
-        var columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
+        var columns: [MeasuredColumn] = [
             (column("requests/s", "requests_per_second", "", 0), { $0.busy?.requestsPerSecond }, false),
             (column("CPU: picker or router", "picker_cpu_us", "µs", 1), { $0.busy?.cpu[.picker] }, false),
             (column("Envoy", "envoy_cpu_us", "µs", 1), { $0.busy?.cpu[.envoy] }, false),
@@ -87,7 +99,7 @@ struct EnvoyReport {
                 (column("150: picker", "crowd_picker_cpu_us", "µs", 1), { $0.crowd?.cpu[.picker] }, false),
             ]
         }
-        return table("\(workload.title): 16 connections, CPU per request", "\(workload.key)_cost", workload, columns)
+        return table("\(workload.title): 16 connections, CPU per request", "\(workload.key)_cost", workload) { columns }
     }
 
     private func column(_ title: String, _ key: String, _ unit: String, _ digits: Int) -> Table.Column {
@@ -98,9 +110,10 @@ struct EnvoyReport {
         _ title: String,
         _ key: String,
         _ workload: EnvoyWorkload,
-        _ columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)]
+        _ columns: () -> [MeasuredColumn]
     ) -> Table {
-        Table(
+        let columns = columns()
+        return Table(
             title: title,
             key: key,
             columns: columns.map(\.0),

@@ -92,7 +92,7 @@ enum SelectCommand {
                 + "Hashes given: choosing and reserving alone. CPU is that of this process, which does nothing else then.",
             "Less the way: less what the same service takes for a prompt of one token.",
             "p50: one request at a time. CPU: 16 in flight. Who asks are the generators of `envoy` and `floor`, one thread. "
-                + "Dynamo and Apus take turns; \(options.rounds) rounds, medians.",
+                + "Dynamo and Apus take turns; \(options.rounds.of("round")), medians.",
         ]
     }
 }
