@@ -58,6 +58,12 @@ struct Frames {
         static func endOfStream(_ field: UInt8) -> [UInt64] { [UInt64(field), 1, 3, 3, 2] }
     }
 
+    /// Different conversations of one shape, at most 64. Of large bodies fewer: a client has to keep them all.
+    static func families(_ shape: LoadShape, atMost count: Int = 64) -> [Frames] {
+        let families = max(4, min(count, 8_000_000 / shape.bodyBytes))
+        return (0..<families).map { Frames(family: $0, shape: shape) }
+    }
+
     /// One of many conversations: all share a system prompt, each has words of its own.
     init(family: Int, shape: LoadShape) {
         let isStream = if case .events = shape.response { true } else { false }

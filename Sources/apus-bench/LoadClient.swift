@@ -37,13 +37,7 @@ final class LoadClient {
     let endsAfterPick: Bool
 
     convenience init(target: String, connections: Int, shape: LoadShape) {
-        // Large bodies in fewer forms: the client has to keep them all.
-        let families = max(4, min(64, 8_000_000 / shape.bodyBytes))
-        self.init(
-            target: target,
-            connections: connections,
-            families: (0..<families).map { Frames(family: $0, shape: shape) }
-        )
+        self.init(target: target, connections: connections, families: Frames.families(shape))
     }
 
     /// The streams take turns with the `families`.

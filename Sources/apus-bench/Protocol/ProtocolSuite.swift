@@ -97,15 +97,16 @@ struct ProtocolCase {
         _ plan: ProtocolSuite.Plan,
         _ run: BenchRun
     ) throws -> [Contender] {
+        let families = Frames.families(shape, atMost: plan.isShort ? 4 : 64)
         let contenders = servers.map { server in
             Contender(
                 server.name,
                 server.pid,
-                LoadClient(target: server.address, connections: 1, shape: shape)
+                LoadClient(target: server.address, connections: 1, families: families)
             )
         }
         // At least as many as are in flight, or there would never be so many.
-        let inFlight = plan.isShort && concurrency <= 64 ? min(concurrency, 4) : concurrency
+        let inFlight = plan.isShort && concurrency <= 64 ? min(concurrency, 2) : concurrency
         let count = max(plan.isShort ? requests / 100 : requests, inFlight)
         for contender in contenders {
             contender.warmUp(requests: plan.isShort ? inFlight : max(count / 5, inFlight), concurrency: inFlight)
