@@ -26,7 +26,7 @@ struct EnvoyReport {
         [
             "Every way leads from one load generator, a single thread, to the same \(options.upstreamCount) model servers that answer with "
                 + "constants from one thread; all processes share the machine's cores.",
-            "Envoy 1.40 has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
+            "Envoy \(parts.envoyVersion ?? "") has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
                 + "alone it has no filter and balances round robin. `Constant answers` is apus-bench bare-server: the same "
                 + "transport, no thought. Apus has its default policy, scrapes, and writes its access log.",
             "An event stream has \(options.chunks) chunks, one each millisecond, each written by itself.",
