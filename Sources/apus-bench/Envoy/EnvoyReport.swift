@@ -26,9 +26,9 @@ struct EnvoyReport {
         [
             "Every way leads from one load generator, a single thread, to the same \(options.upstreamCount) model servers that answer with "
                 + "constants from one thread; all processes share the machine's cores.",
-            "Envoy 1.40 has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
+            "Envoy \(parts.envoyVersion ?? "") has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
                 + "alone it has no filter and balances round robin. `Constant answers` is apus-bench bare-server: the same "
-                + "transport, no thought. Apus has its default policy, scrapes, and writes its access log.",
+                + "transport, no thought, one poller. Apus is as it is without flags, but for TLS: it scrapes, and writes its access log.",
             "An event stream has \(options.chunks) chunks, one each millisecond, each written by itself.",
             "Requests are of 64 conversations that share half of their prompt.",
             "Open loop: \(options.plan.rate.fixed(0)) requests/s, evenly; latencies count from when a request should have been sent. "
@@ -157,11 +157,15 @@ struct EnvoyReport {
     private var charts: [Chart] {
         let jsons = workloads.filter { !$0.isStream }
         guard !jsons.isEmpty else { return [] }
-        func chart(_ title: String, _ unit: String, _ value: (EnvoyContender, EnvoyWorkload) -> [Double]) -> Chart {
+        func chart(
+            _ title: String,
+            _ axis: (title: String, unit: String),
+            _ value: (EnvoyContender, EnvoyWorkload) -> [Double]
+        ) -> Chart {
             var chart = Chart(
                 title: title,
                 x: Chart.Axis(title: "request body", unit: ""),
-                y: Chart.Axis(title: title, unit: unit),
+                y: Chart.Axis(title: axis.title, unit: axis.unit),
                 groups: jsons.map { EnvoyWorkload.text($0.bodyBytes) }
             )
             for contender in parts.contenders {
@@ -174,11 +178,13 @@ struct EnvoyReport {
             return chart
         }
         return [
-            chart("CPU per request of picker or router, 16 connections", "µs") { of($0, $1) { $0.busy?.cpu[.picker] } },
-            chart("Added p50, \(options.plan.rate.fixed(0)) requests/s", "µs") {
+            chart("CPU per request of picker or router, 16 connections", ("CPU", "µs")) {
+                of($0, $1) { $0.busy?.cpu[.picker] }
+            },
+            chart("Added to Envoy alone, \(options.plan.rate.fixed(0)) requests/s", ("p50", "µs")) {
                 added($0, $1) { $0.paced.map { $0.p50 * 1e6 } }
             },
-            chart("Requests per second, 16 connections", "requests/s") { of($0, $1) { $0.busy?.requestsPerSecond } },
+            chart("Throughput, 16 connections", ("requests", "1/s")) { of($0, $1) { $0.busy?.requestsPerSecond } },
         ]
     }
 
