@@ -49,13 +49,12 @@ struct HeldMemory {
         for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
             faults.append("\(kind.title): \(number) × \(failure)")
         }
+        try Self.awaitEnd(apus, client, kind, &faults)
         after = try Self.settled(apus.pid) { client.pump(seconds: $0) }
         let others = Self.hold(kind, client, count)
         heldAgain = try Self.settled(apus.pid) { client.pump(seconds: $0) }
         _ = client.hangUp(others)
-        client.pump(seconds: 0.5)
-        let left = try apus.metric("apus_streams_active")
-        if left != 0 { faults.append("\(kind.title): apus still has \(left.fixed(0)) requests after their end") }
+        try Self.awaitEnd(apus, client, kind, &faults)
     }
 
     /// Starts requests and waits until all are where they shall stay, a minute at most.
@@ -65,6 +64,20 @@ struct HeldMemory {
         func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
         while !isReady(), monotonicSeconds() < deadline { client.pump(seconds: 0.1) }
         return streams
+    }
+
+    /// Until apus has noticed that all clients are gone, ten seconds at most.
+    private static func awaitEnd(
+        _ apus: ApusProcess,
+        _ client: LoadClient,
+        _ kind: HeldKind,
+        _ faults: inout [String]
+    ) throws {
+        for _ in 0..<100 {
+            if try apus.metric("apus_streams_active") == 0 { return }
+            client.pump(seconds: 0.1)
+        }
+        faults.append("\(kind.title): apus still has requests ten seconds after their end")
     }
 
     private static func resident(_ pid: pid_t) throws -> Double {
