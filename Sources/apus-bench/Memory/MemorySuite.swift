@@ -53,7 +53,7 @@ enum MemorySuite {
             for (index, value) in columns.enumerated() { bars[index].append(Chart.Point(x: Double(place), y: value)) }
             section.goals.append(
                 Goal(
-                    title: "\(kind.title): the highest, bodies × 1.3 + 150 MB",
+                    title: "highest memory, \(kind.title) (bodies × 1.3 + 150 MB)",
                     key: "\(kind.key)_peak_mb",
                     unit: "MB",
                     value: spread(\.peak).median,
