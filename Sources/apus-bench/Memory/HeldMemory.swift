@@ -40,7 +40,7 @@ struct HeldMemory {
         idle = try Self.resident(apus.pid)
 
         let streams = Self.hold(kind, client, count)
-        held = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        held = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let counted = try apus.metric(kind.metric)
         peak = try Self.highest(apus.pid)
         if counted != Double(count) {
@@ -50,9 +50,9 @@ struct HeldMemory {
             faults.append("\(kind.title): \(number) × \(failure)")
         }
         try Self.awaitEnd(apus, client, kind, &faults)
-        after = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        after = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let others = Self.hold(kind, client, count)
-        heldAgain = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        heldAgain = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         _ = client.hangUp(others)
         try Self.awaitEnd(apus, client, kind, &faults)
     }
@@ -84,11 +84,11 @@ struct HeldMemory {
         Double(try ProcessUsage(pid: pid).residentBytes) / 1e6
     }
 
-    /// What it is once it has been still for half a second.
-    private static func settled(_ pid: pid_t, _ wait: (Double) -> Void) throws -> Double {
+    /// What it is once it has been still for half a second; in a short run for two tenths.
+    private static func settled(_ pid: pid_t, _ run: BenchRun, _ wait: (Double) -> Void) throws -> Double {
         var (last, still) = (try resident(pid), 0)
         let deadline = monotonicSeconds() + 20
-        while still < 5, monotonicSeconds() < deadline {
+        while still < run.scaled(5, short: 2), monotonicSeconds() < deadline {
             wait(0.1)
             let now = try resident(pid)
             still = (now - last).magnitude < 0.5 ? still + 1 : 0
