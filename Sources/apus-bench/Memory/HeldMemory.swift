@@ -39,7 +39,7 @@ struct HeldMemory {
         usleep(500_000)
         idle = try Self.resident(apus.pid)
 
-        let streams = Self.hold(kind, client, count)
+        let streams = try Self.hold(kind, client, apus, count)
         held = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let counted = try apus.metric(kind.metric)
         peak = try Self.highest(apus.pid)
@@ -51,18 +51,25 @@ struct HeldMemory {
         }
         try Self.awaitEnd(apus, client, kind, &faults)
         after = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
-        let others = Self.hold(kind, client, count)
+        let others = try Self.hold(kind, client, apus, count)
         heldAgain = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         _ = client.hangUp(others)
         try Self.awaitEnd(apus, client, kind, &faults)
     }
 
-    /// Starts requests and waits until all are where they shall stay, a minute at most.
-    private static func hold(_ kind: HeldKind, _ client: LoadClient, _ count: Int) -> [LoadStream] {
+    /// Starts requests and waits until all are where they shall stay, also by apus's own count, a minute at most.
+    private static func hold(
+        _ kind: HeldKind,
+        _ client: LoadClient,
+        _ apus: ApusProcess,
+        _ count: Int
+    ) throws -> [LoadStream] {
         let streams = client.hold(count)
         let deadline = monotonicSeconds() + 60
         func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
-        while !isReady(), monotonicSeconds() < deadline { client.pump(seconds: 0.1) }
+        while try !isReady() || apus.metric(kind.metric) != Double(count), monotonicSeconds() < deadline {
+            client.pump(seconds: 0.1)
+        }
         return streams
     }
 
