@@ -42,6 +42,7 @@ enum ScrapeSuite {
         var cores: [Chart.Point] = []
         for count in [10, 100, 1000] {
             let rounds = try measure(count, page, seconds, run, &section)
+            guard !rounds.isEmpty else { continue }
             let wanted = Double(count) * scrapesPerSecond
             func spread(_ value: (Round) -> Double) -> Spread { Spread(rounds.map(value)) }
             let seen = spread(\.scrapesPerSecond)
