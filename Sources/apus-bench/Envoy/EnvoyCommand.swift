@@ -60,7 +60,7 @@ enum EnvoyCommand {
         options.apusArguments = arguments.strings("apus-argument")
         try arguments.finish()
 
-        let (start, wanted) = (Date(), options)
+        let (start, wanted) = (RunStart(), options)
         let suite = ReportSuite(key: "envoy", summary: "", section: { try measure(wanted, progress: $0.progress) })
         try output.deliver(Report([suite.sectionOrFault(output.run)], run: output.run, start: start), asJSON: asJSON)
     }

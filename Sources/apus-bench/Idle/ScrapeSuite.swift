@@ -76,7 +76,7 @@ enum ScrapeSuite {
         if !isReached {
             section.method.append(
                 "The rate wanted of \(count.grouped) endpoints was not reached: \((share * 100).fixed(0)) % of the scrapes were made, "
-                    + "since apus and the page server had no more CPU between them."
+                    + "for want of CPU for apus and the page server."
             )
         }
         guard let limit = limits[count] else { return }
