@@ -206,7 +206,8 @@ struct EnvoyReport {
                 let mine = added(apus, small, value)
                 let rate = "\(options.plan.rate.fixed(0)) requests/s"
                 add(&goals, "Apus adds at \(name), \(rate)", "added_\(name)_ms", "ms", mine, limit, digits: 3)
-                let ratios = zip(mine, added(find("bare"), small, value)).map { $0 / max($1, 1e-6) }
+                // A round in which noise was larger than what is added tells nothing about the ratio.
+                let ratios = zip(mine, added(find("bare"), small, value)).filter { $0 > 0 && $1 > 0 }.map { $0 / $1 }
                 let title = "Apus adds at \(name) over what constant answers add, \(rate)"
                 add(&goals, title, "added_\(name)_ratio", "", ratios, 1.15, digits: 2)
             }
