@@ -61,6 +61,7 @@ let package = Package(
         cLibrary("CSimdJSON", links: ["simdjson"]),
         cLibrary("CMicroHTTPD", links: ["microhttpd"]),
         cLibrary("COpenSSL", links: ["ssl", "crypto"]),
+        cLibrary("CEpoll", links: []),
 
         // The path of a byte
         library("Bytes", ["CXXHash"]),
@@ -107,7 +108,7 @@ let package = Package(
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable(
             "apus-bench",
-            ["Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+            ["Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
         ),
 
         // Tests
@@ -130,6 +131,7 @@ let package = Package(
         tests("EngineSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             [
