@@ -94,6 +94,10 @@ let package = Package(
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
+        library(
+            "RoutingSimulation",
+            ["Bytes", "Pool", "Scheduling", "Admission", "Configuration", "EndpointPicker"]
+        ),
 
         // Programs
         executable(
@@ -107,7 +111,10 @@ let package = Package(
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable(
             "apus-bench",
-            ["Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+            [
+                "Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
+                "Scheduling",
+            ]
         ),
 
         // Tests
@@ -128,6 +135,7 @@ let package = Package(
         tests("HTTPServer", ["SubRequests"]),
         tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
+        tests("RoutingSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
         tests(

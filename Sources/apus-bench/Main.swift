@@ -25,6 +25,7 @@ enum Main {
             case "floor": try FloorCommand.run(words)
             case "idle": try IdleCommand.run(words)
             case "decisions": try DecisionsCommand.run(words)
+            case "quality": try QualityCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
             case "--help", "-h", "help": write(help, to: 1)
             default: fail("unknown command \(command)\n\n" + help, code: 64)

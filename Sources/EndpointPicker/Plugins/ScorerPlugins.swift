@@ -31,6 +31,17 @@ extension PluginRegistry {
                 )
             )
         },
+        "prefill-cost-scorer": { parameters in
+            var scorer = PrefillCostScorer()
+            scorer.requestTokens = Float(parameters.number("requestTokens", in: 0...1e6) ?? 32)
+            scorer.scaleTokens = Float(parameters.number("scaleTokens", in: 0...1e6) ?? 4096)
+            scorer.ownWeight = Float(parameters.number("ownWeight", in: 0...1e6) ?? 1)
+            scorer.memoryTokens = Float(parameters.number("memoryTokens", in: 0...1e9) ?? 8192)
+            scorer.memoryThreshold = Float(parameters.number("memoryThreshold", in: 0...1) ?? 0.8)
+            scorer.externalTokens = Float(parameters.number("externalTokens", in: 0...1e6) ?? 500)
+            scorer.pageTokens = Float(parameters.number("pageTokens", in: 0...1e6) ?? 0)
+            return .scorer(scorer)
+        },
         "load-aware-scorer": { parameters in
             let threshold = parameters.integer("threshold", in: 1...Int(Int32.max))
             return .scorer(LoadAwareScorer(threshold: threshold ?? LoadAwareScorer.defaultThreshold))
