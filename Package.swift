@@ -61,6 +61,7 @@ let package = Package(
         cLibrary("CSimdJSON", links: ["simdjson"]),
         cLibrary("CMicroHTTPD", links: ["microhttpd"]),
         cLibrary("COpenSSL", links: ["ssl", "crypto"]),
+        cLibrary("CEpoll", links: []),
 
         // The path of a byte
         library("Bytes", ["CXXHash"]),
@@ -112,7 +113,7 @@ let package = Package(
         executable(
             "apus-bench",
             [
-                "Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
+                "Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
                 "Scheduling",
             ]
         ),
@@ -138,6 +139,7 @@ let package = Package(
         tests("RoutingSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             [

@@ -25,6 +25,8 @@ package struct Candidates: Sendable {
         /// Requests that wait, as far as can be told: those of the page, and of what was sent since what the engine is not taken to run
         /// at once.
         package let queued: Float
+        /// Requests on the page that Apus did not send, as far as can be told.
+        package let foreign: Float
         /// Effective share of the KV cache in use, 0...1.
         package let kvCacheUsage: Float
         /// What Apus has in flight there in all.
@@ -101,6 +103,13 @@ package struct Candidates: Sendable {
                     waiting: snapshot.metrics[index].waitingQueueSize,
                     sent: load.unseenRequests,
                     ended: load.endedRequests
+                )
+            ),
+            foreign: Float(
+                max(
+                    0,
+                    snapshot.metrics[index].waitingQueueSize + snapshot.metrics[index].runningRequests
+                        - (load.requests - load.unseenRequests) - load.endedRequests
                 )
             ),
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),

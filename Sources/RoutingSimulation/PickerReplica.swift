@@ -38,8 +38,9 @@ final class PickerReplica {
             )
         }
         pool.replaceEndpoints(descriptions)
-        if case .scheduler(let make, let reserves) = policy.kind {
-            let setup = make(index)
+        if case .scheduler(let make, let makeDisaggregated, let reserves) = policy.kind {
+            let hasRoles = servers.contains { $0.role != .both }
+            let setup = (hasRoles ? makeDisaggregated : make)(index)
             scheduler = setup.scheduler
             self.reserves = reserves
             admission = AdmissionController(

@@ -32,15 +32,12 @@ extension PluginRegistry {
             )
         },
         "prefill-cost-scorer": { parameters in
-            var scorer = PrefillCostScorer()
-            scorer.requestTokens = Float(parameters.number("requestTokens", in: 0...1e6) ?? 32)
-            scorer.scaleTokens = Float(parameters.number("scaleTokens", in: 0...1e6) ?? 4096)
-            scorer.ownWeight = Float(parameters.number("ownWeight", in: 0...1e6) ?? 1)
-            scorer.memoryTokens = Float(parameters.number("memoryTokens", in: 0...1e9) ?? 8192)
-            scorer.memoryThreshold = Float(parameters.number("memoryThreshold", in: 0...1) ?? 0.8)
-            scorer.externalTokens = Float(parameters.number("externalTokens", in: 0...1e6) ?? 500)
-            scorer.pageTokens = Float(parameters.number("pageTokens", in: 0...1e6) ?? 0)
-            return .scorer(scorer)
+            var weights = PrefillCostScorer.Weights()
+            weights.requestTokens = parameters.integer("requestTokens", in: 0...1 << 20) ?? weights.requestTokens
+            weights.memoryWeight = parameters.number("memoryWeight", in: 0...1_000) ?? weights.memoryWeight
+            weights.homeWeight = parameters.number("homeWeight", in: 0...1_000) ?? weights.homeWeight
+            weights.scaleTokens = parameters.integer("scaleTokens", in: 1...1 << 20) ?? weights.scaleTokens
+            return .scorer(PrefillCostScorer(weights))
         },
         "load-aware-scorer": { parameters in
             let threshold = parameters.integer("threshold", in: 1...Int(Int32.max))

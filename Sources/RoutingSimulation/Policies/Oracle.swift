@@ -1,6 +1,8 @@
-/// Sends every request where its first token will come first, as the servers are: it knows all caches, queues and lengths, and what it costs.
+/// Sends every request where its first token is expected first, as the servers are in truth: it knows all caches, all queues, what the step under
+/// way still takes, how long answers will be and what everything costs. What a request has to compute counts the more the fuller a server's memory
+/// is, up to nine times.
 ///
-/// It is greedy: it does not give up a token's time now for a cache's contents later, so a policy may beat it.
+/// It is greedy: of the requests to come it knows nothing, so a policy may beat it.
 enum Oracle {
     static func pick(_ request: SimulatedRequest, among servers: [Int], _ fleet: FleetView) -> Int? {
         var best: (server: Int, time: Double, active: Int)?
@@ -25,13 +27,15 @@ enum Oracle {
 }
 
 extension ServingEngine {
-    /// Seconds until a request that comes now gets its first token, if no other one comes.
+    /// Seconds until a request that comes now gets its first token if no other one comes, with what it takes from others.
     func expectedTimeToFirstToken(of request: SimulatedRequest, at time: Double) -> Double {
         let blocks = request.blocks.prefix(request.promptTokens / costs.blockTokens)
         let cached = memory.countOfPrefix(blocks) * costs.blockTokens
         let own = max(1, request.promptTokens - cached)
         var tokens = own
         var seconds = costs.prefill(tokens: own, before: cached)
+        // What is computed pushes others' prefixes out of the cache, and keeps those from being served who come next.
+        seconds *= 1 + 8 * Double(costs.blocks - available) / Double(costs.blocks)
         var needed = memory.cost(of: blocks) + 1
         var adapterLoads = 0
         for job in prefilling where job.remaining > 0 {

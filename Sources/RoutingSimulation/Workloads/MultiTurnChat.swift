@@ -18,7 +18,7 @@ package struct MultiTurnChat: Workload {
     package let summary =
         "8 servers; 3.5 conversations per second begin with a document of about 2,000 tokens, 6 turns on average, 8 s between them"
     package let servers = [ServerDescription](repeating: ServerDescription(), count: 8)
-    package let warmUp = 60.0
+    package let warmUp: Double
     package let hasFollowUps = true
 
     private let duration: Double
@@ -29,7 +29,8 @@ package struct MultiTurnChat: Workload {
     private var sessions: [Int: Session] = [:]
     private var number = 0
 
-    package init(seed: UInt64, duration: Double = 400, rate: Double = 3.5) {
+    package init(seed: UInt64, duration: Double = 400, warmUp: Double = 60, rate: Double = 3.5) {
+        self.warmUp = warmUp
         self.seed = seed
         self.duration = duration
         self.rate = rate

@@ -10,7 +10,7 @@ package enum Workloads {
     package static func make(_ key: String, seed: UInt64, length: Double = 1) -> (any Workload)? {
         switch key {
         case "grid": PrefixGrid(seed: seed, stageSeconds: 40 * length)
-        case "chat": MultiTurnChat(seed: seed, duration: max(100, 400 * length))
+        case "chat": MultiTurnChat(seed: seed, duration: 400 * length, warmUp: 60 * length)
         default: open(key, seed: seed).map { shortened($0, length) }
         }
     }
