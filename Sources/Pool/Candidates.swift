@@ -36,6 +36,8 @@ package struct Candidates: Sendable {
         package let preference: Preference
         /// The endpoint's latest reservation when the load was read.
         let latestReservation: UInt64
+        /// The higher, the later it was given its latest request, among all endpoints of the pool; 0 when it never was.
+        package let turn: UInt64
     }
 
     package let snapshot: Snapshot
@@ -116,7 +118,8 @@ package struct Candidates: Sendable {
             inFlightRequests: load.requests,
             inFlightTokens: load.tokens,
             preference: preference,
-            latestReservation: load.latest
+            latestReservation: load.latest,
+            turn: load.turn
         )
     }
 }

@@ -248,7 +248,8 @@ final class ServingEngine {
 
     /// Lets those give way that were admitted last, until every sequence can get its next token.
     private func makeRoomForAnswers() {
-        while decoding.count > 1, available < decoding.count / costs.blockTokens + 1, let job = decoding.removeNewest() {
+        while decoding.count > 1, available < decoding.count / costs.blockTokens + 1, let job = decoding.removeNewest()
+        {
             preemptions += 1
             let generated = job.generated(at: stepsDone)
             context -= job.request.promptTokens + generated

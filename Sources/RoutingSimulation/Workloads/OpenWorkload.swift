@@ -88,9 +88,11 @@ package struct OpenWorkload: Workload {
     private mutating func request(at time: Double, burst: Int?) -> SimulatedRequest {
         number += 1
         let kind = chosenClass()
-        let own = kind.ownSpread > 0
+        let own =
+            kind.ownSpread > 0
             ? generator.logNormal(median: kind.ownTokens, spread: kind.ownSpread) : kind.ownTokens
-        let answer = kind.answerSpread > 0
+        let answer =
+            kind.answerSpread > 0
             ? generator.logNormal(median: kind.answerTokens, spread: kind.answerSpread) : kind.answerTokens
         let adapter = kind.adapters > 0 ? "adapter-\(zipf(kind.adapters))" : nil
         var chain = BlockChain(model: adapter ?? "base")

@@ -50,7 +50,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "questions",
             title: "Shared prefixes, fresh questions",
-            summary: "8 servers, 150 groups × 6,000-token prefixes, a new question of 1,200 tokens each time, 300-token answers; 35 requests per second",
+            summary:
+                "8 servers, 150 groups × 6,000-token prefixes, a new question of 1,200 tokens each time, 300-token answers; 35 requests per second",
             seed: seed
         )
         var kind = RequestClass()
@@ -65,7 +66,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "unique",
             title: "No sharing",
-            summary: "8 servers; prompts of about 1,500 tokens (log-normal, 0.8) that have nothing in common, answers of about 200; 28 requests per second",
+            summary:
+                "8 servers; prompts of about 1,500 tokens (log-normal, 0.8) that have nothing in common, answers of about 200; 28 requests per second",
             seed: seed
         )
         var kind = RequestClass()
@@ -80,7 +82,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "bursts",
             title: "Bursts",
-            summary: "8 servers; 10 requests per second over 60 prefixes of 2,000 tokens, and every 10 s 120 at once that share 2,000 tokens of their own",
+            summary:
+                "8 servers; 10 requests per second over 60 prefixes of 2,000 tokens, and every 10 s 120 at once that share 2,000 tokens of their own",
             seed: seed
         )
         workload.classes = [prefixMix]
@@ -95,7 +98,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "long",
             title: "Long context",
-            summary: "8 servers; nine of ten prompts have about 800 tokens, one has about 30,000, up to 240,000; 12 requests per second",
+            summary:
+                "8 servers; nine of ten prompts have about 800 tokens, one has about 30,000, up to 240,000; 12 requests per second",
             seed: seed
         )
         var short = RequestClass()
@@ -113,7 +117,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "lora",
             title: "Mixed LoRA",
-            summary: "8 servers with 4 adapter slots each; 40 adapters by Zipf's law, each with a system prompt of 400 tokens; 20 requests per second",
+            summary:
+                "8 servers with 4 adapter slots each; 40 adapters by Zipf's law, each with a system prompt of 400 tokens; 20 requests per second",
             seed: seed
         )
         var kind = RequestClass()
@@ -129,7 +134,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "slow",
             title: "One slow server",
-            summary: "8 servers, one of which takes 2.5 times as long; 60 prefixes of 2,000 tokens; 28 requests per second",
+            summary:
+                "8 servers, one of which takes 2.5 times as long; 60 prefixes of 2,000 tokens; 28 requests per second",
             seed: seed
         )
         workload.classes = [prefixMix]
@@ -142,7 +148,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "dying",
             title: "One dying server",
-            summary: "8 servers, one of which is gone from 100 s to 200 s, which discovery notices after 10 s; 60 prefixes of 2,000 tokens; 28 requests per second",
+            summary:
+                "8 servers, one of which is gone from 100 s to 200 s, which discovery notices after 10 s; 60 prefixes of 2,000 tokens; 28 requests per second",
             seed: seed
         )
         workload.classes = [prefixMix]
@@ -163,7 +170,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "aggregated",
             title: "5,000 in, 250 out: aggregated",
-            summary: "8 servers; prompts of 5,000 tokens that have nothing in common, answers of 250; 12 requests per second",
+            summary:
+                "8 servers; prompts of 5,000 tokens that have nothing in common, answers of 250; 12 requests per second",
             seed: seed
         )
         workload.classes = [disaggregationClass]
@@ -194,7 +202,8 @@ package enum Workloads {
         var workload = OpenWorkload(
             key: "day",
             title: "A day of 1,000 servers",
-            summary: "1,000 servers; 3 requests per second on average and twice that at noon, over 20,000 prefixes of 2,000 tokens",
+            summary:
+                "1,000 servers; 3 requests per second on average and twice that at noon, over 20,000 prefixes of 2,000 tokens",
             seed: seed
         )
         var kind = prefixMix

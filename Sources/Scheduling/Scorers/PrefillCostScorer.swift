@@ -4,7 +4,8 @@ package import Pool
 /// schedules by when nothing is configured.
 ///
 /// The cost of an endpoint is the sum of
-/// - the prompt tokens in flight there, which are those not in its cache of requests that it has not begun to answer;
+/// - the prompt tokens in flight there, which are those not in its cache of requests that it has not begun to answer; where the latest of them was
+///   sent a round of decisions ago, half as many tokens as this request has are taken to be computed by now;
 /// - `requestTokens` for each request that is there: those that Apus has in flight, and those of the page that others have sent;
 /// - this prompt's tokens that are not in its cache, times `1 + memoryWeight × u`, u being the share of its memory in use: what is computed
 ///   pushes out of the cache what others come back for, the sooner the fuller it is;
@@ -41,11 +42,15 @@ package struct PrefillCostScorer: Scorer {
     package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
         let home = PromptHome(request, candidates)
         let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates)
+        let newest = candidates.list.reduce(0) { max($0, $1.turn) }
         var least = Float.infinity
         for position in scores.indices {
             let candidate = candidates.list[position]
             let own = InFlightLoad.uncachedTokens(request, request.prefixMatches, at: candidate.index)
-            var cost = Float(candidate.inFlightTokens)
+            // Of decisions, in rounds of the candidates.
+            let age = Float(newest - candidate.turn) / Float(candidates.count)
+            let done = min(1, age) / 2 * Float(min(candidate.inFlightTokens, max(0, request.estimatedTokens)))
+            var cost = Float(candidate.inFlightTokens) - done
             cost += Float(weights.requestTokens) * (Float(candidate.inFlightRequests) + candidate.foreign)
             cost += Float(own) * (1 + Float(weights.memoryWeight) * candidate.kvCacheUsage)
             if isAdapter { cost += Self.cost(of: request.targetModel, candidates.metrics(position)) }

@@ -40,8 +40,10 @@ struct QualityComparison {
             }
         }
         let time = runs.results.map { $0.timeToFirstToken(0.9) }
-        progress("\(key), \(policy.title): TTFT p90 \((Spread(time).median * 1e3).fixed(0)) ms "
-            + "(\((monotonicSeconds() - start).fixed(1)) s)")
+        progress(
+            "\(key), \(policy.title): TTFT p90 \((Spread(time).median * 1e3).fixed(0)) ms "
+                + "(\((monotonicSeconds() - start).fixed(1)) s)"
+        )
         self.runs.append(runs)
     }
 
@@ -53,7 +55,9 @@ struct QualityComparison {
                 title: "\(workload.title): \(workload.summary)",
                 key: key,
                 columns: Self.columns,
-                rows: runs.map { Table.Row(title: $0.policy.title, key: $0.policy.key, values: Self.values($0.results)) }
+                rows: runs.map {
+                    Table.Row(title: $0.policy.title, key: $0.policy.key, values: Self.values($0.results))
+                }
             )
         ]
         guard !workload.stages.isEmpty else { return tables }
@@ -158,7 +162,9 @@ struct QualityComparison {
         if let (rival, times) = best {
             goals.append(goal("TTFT p90 over the best policy's (\(rival))", "best", apus, times))
         }
-        if let apus = times(of: RoutingPolicy.apus.key, 0.99), let others = times(of: RoutingPolicy.roundRobin.key, 0.99) {
+        if let apus = times(of: RoutingPolicy.apus.key, 0.99),
+            let others = times(of: RoutingPolicy.roundRobin.key, 0.99)
+        {
             goals.append(goal("TTFT p99 over round robin's", "round_robin", apus, others))
         }
         if key == "grid", let oracle = times(of: RoutingPolicy.oracle.key, 0.9) {

@@ -36,7 +36,9 @@ struct ReplicaComparison {
                     }
                     runs.append(Runs(workload: workload, policy: policy, replicas: replicas, results: results))
                     let time = Spread(results.map { $0.timeToFirstToken(0.9) }).median
-                    progress("\(workload), \(policy.title), \(replicas.of("picker")): TTFT p90 \((time * 1e3).fixed(0)) ms")
+                    progress(
+                        "\(workload), \(policy.title), \(replicas.of("picker")): TTFT p90 \((time * 1e3).fixed(0)) ms"
+                    )
                 }
             }
         }
