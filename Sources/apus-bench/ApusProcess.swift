@@ -33,13 +33,13 @@ final class ApusProcess {
 
     /// The sum of one of its metrics' samples whose labels contain `label`.
     func metric(_ name: String, label: String = "") throws -> Double {
-        try PlainGet.metric(name, label: label, port: metricsPort)
+        PlainGet.sum(of: name, label: label, in: try PlainGet.body(port: metricsPort, path: "/metrics"))
     }
 
     /// How many scrapes it has made.
     func scrapes() throws -> (ok: Double, failed: Double) {
-        let all = try metric("apus_scrape_total")
-        let ok = try metric("apus_scrape_total", label: #"outcome="ok""#)
-        return (ok, all - ok)
+        let page = try PlainGet.body(port: metricsPort, path: "/metrics")
+        let ok = PlainGet.sum(of: "apus_scrape_total", label: #"outcome="ok""#, in: page)
+        return (ok, PlainGet.sum(of: "apus_scrape_total", in: page) - ok)
     }
 }

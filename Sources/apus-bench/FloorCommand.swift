@@ -78,7 +78,7 @@ enum FloorCommand {
         let output = try ReportOutput(&arguments)
         let options = try Options(&arguments, output.run)
         try arguments.finish()
-        let start = Date()
+        let start = RunStart()
         let section = try section(options, output.run)
         try output.deliver(Report([section], run: output.run, start: start), asJSON: asJSON)
     }

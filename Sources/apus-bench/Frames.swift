@@ -12,6 +12,8 @@ struct LoadShape: Sendable {
     var bodyBytes = 2048
     var headerCount = 15
     var response = Response.json
+    /// Whether a piece of the response is sent when the one before has been answered, as tokens come; else all at once.
+    var isPaced = true
     /// The request's body whole in one frame, after the reply to its headers; else piece by piece with FULL_DUPLEX_STREAMED.
     var isBuffered = false
 }
@@ -23,6 +25,8 @@ struct Frames {
     let request: [[UInt8]]
     /// The headers, then the body, the last frame with end_of_stream.
     let response: [[UInt8]]
+    /// Whether pieces of the response wait for the reply to the one before.
+    let isPaced: Bool
     /// Whether the request's body waits for the reply to its headers, and is one frame.
     let isBuffered: Bool
 
@@ -54,6 +58,12 @@ struct Frames {
         static func endOfStream(_ field: UInt8) -> [UInt64] { [UInt64(field), 1, 3, 3, 2] }
     }
 
+    /// Different conversations of one shape, at most 64. Of large bodies fewer: a client has to keep them all.
+    static func families(_ shape: LoadShape, atMost count: Int = 64) -> [Frames] {
+        let families = max(4, min(count, 8_000_000 / shape.bodyBytes))
+        return (0..<families).map { Frames(family: $0, shape: shape) }
+    }
+
     /// One of many conversations: all share a system prompt, each has words of its own.
     init(family: Int, shape: LoadShape) {
         let isStream = if case .events = shape.response { true } else { false }
@@ -68,6 +78,7 @@ struct Frames {
     /// The same with a body of its own, in pieces of which each is a frame.
     init(family: Int, body pieces: [[UInt8]], shape: LoadShape = LoadShape()) {
         isBuffered = shape.isBuffered
+        isPaced = shape.isPaced
         let bodyBytes = pieces.reduce(0) { $0 + $1.count }
         let modes: (request: UInt64, response: UInt64) = shape.isBuffered ? (2, 1) : (4, 4)
         let head = ProtobufWriter.message { frame in

@@ -37,13 +37,7 @@ final class LoadClient {
     let endsAfterPick: Bool
 
     convenience init(target: String, connections: Int, shape: LoadShape) {
-        // Large bodies in fewer forms: the client has to keep them all.
-        let families = max(4, min(64, 8_000_000 / shape.bodyBytes))
-        self.init(
-            target: target,
-            connections: connections,
-            families: (0..<families).map { Frames(family: $0, shape: shape) }
-        )
+        self.init(target: target, connections: connections, families: Frames.families(shape))
     }
 
     /// The streams take turns with the `families`.
@@ -180,9 +174,11 @@ struct FrameSlices {
     let request: [grpc_slice]
     let response: [grpc_slice]
     let isBuffered: Bool
+    let isPaced: Bool
 
     init(_ frames: Frames) {
         isBuffered = frames.isBuffered
+        isPaced = frames.isPaced
         func slice(_ bytes: [UInt8]) -> grpc_slice {
             bytes.withUnsafeBytes { grpc_slice_from_copied_buffer($0.baseAddress, $0.count) }
         }

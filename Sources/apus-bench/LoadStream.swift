@@ -121,7 +121,7 @@ final class LoadStream {
 
     private var isBuffered: Bool { frames?.isBuffered == true }
     /// Whether replies to pieces of a response are expected one by one.
-    private var isStreaming: Bool { isResponding && (frames?.response.count ?? 0) > 2 }
+    private var isStreaming: Bool { isResponding && (frames?.response.count ?? 0) > 2 && frames?.isPaced == true }
 
     /// All replies to the request, or to the response, have come.
     private func takeTurn() {
@@ -138,8 +138,9 @@ final class LoadStream {
         let response = frames?.response ?? []
         repliesLeft = [Frames.ReplyField.responseHeaders]
         if response.count > 1 { repliesLeft.insert(Frames.ReplyField.responseBody) }
-        outbox = response.prefix(2)
-        pieces = response.dropFirst(2)
+        let first = frames?.isPaced == false ? response.count : 2
+        outbox = response.prefix(first)
+        pieces = response.dropFirst(first)
         pieceTime = pickTime ?? 0
     }
 

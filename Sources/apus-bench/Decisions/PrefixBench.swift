@@ -12,6 +12,7 @@ enum PrefixBench {
     /// Resident memory of an index in which every endpoint holds as much as is remembered, all of it different.
     static func measureMemory(_ suite: inout Suite) throws {
         let pool = BenchPool.make(endpoints)
+        let capacity = suite.isShort ? Self.capacity / 25 : Self.capacity
         let lines = [
             Suite.Line(
                 title: "prefix index, \(endpoints) × \(capacity.grouped) blocks, resident",

@@ -60,7 +60,7 @@ enum EnvoyCommand {
         options.apusArguments = arguments.strings("apus-argument")
         try arguments.finish()
 
-        let (start, wanted) = (Date(), options)
+        let (start, wanted) = (RunStart(), options)
         let suite = ReportSuite(key: "envoy", summary: "", section: { try measure(wanted, progress: $0.progress) })
         try output.deliver(Report([suite.sectionOrFault(output.run)], run: output.run, start: start), asJSON: asJSON)
     }
@@ -114,92 +114,5 @@ enum EnvoyCommand {
             }
         }
         return EnvoyReport(options: options, workloads: workloads, parts: parts).section
-    }
-}
-
-/// The model servers, and the contenders in front of them.
-struct EnvoyParts {
-    let upstream: ChildProcess
-    private let upstreamPorts: [Int]
-    private(set) var contenders: [EnvoyContender] = []
-    /// Sentences about contenders that are not installed.
-    private(set) var missing: [String] = []
-    /// What those said that are installed and did not start.
-    private(set) var faults: [String] = []
-
-    /// Must be called on the main thread.
-    init(_ options: EnvoyCommand.Options, _ progress: (String) -> Void) throws {
-        guard let envoy = options.envoy ?? EnvoyProcess.find() else {
-            throw BenchError("there is no Envoy: run deploy/install-envoy.sh, or name one in APUS_ENVOY")
-        }
-        upstream = try ChildProcess(
-            sibling("apus-bench"),
-            ["upstream", "--count", "\(options.upstreamCount)", "--chunks", "\(options.chunks)"]
-        )
-        let addresses = try upstream.wait(for: "listening on ", count: options.upstreamCount)
-        let ports = addresses.compactMap { $0.split(separator: ":").last.flatMap { Int($0) } }
-        upstreamPorts = ports
-
-        func isWanted(_ key: String) -> Bool { options.contenders.isEmpty || options.contenders.contains(key) }
-        if isWanted("envoy") {
-            let process = try EnvoyProcess(envoy, processor: nil, upstreams: ports)
-            contenders.append(
-                EnvoyContender("envoy", "Envoy alone", envoy: process, processor: nil, upstream: upstream)
-            )
-        }
-        if isWanted("bare") {
-            let bare = try ChildProcess(
-                sibling("apus-bench"),
-                ["bare-server", "--destinations", addresses.joined(separator: ",")]
-            )
-            let process = try EnvoyProcess(
-                envoy,
-                processor: bare.wait(for: "ext_proc listening on ")[0],
-                upstreams: ports
-            )
-            contenders.append(
-                EnvoyContender("bare", "Envoy + constant answers", envoy: process, processor: bare, upstream: upstream)
-            )
-        }
-        if isWanted("apus") {
-            let apus = try ChildProcess(
-                options.apus,
-                [
-                    "--endpoints", addresses.joined(separator: ","), "--secure-serving=false", "--bind-address",
-                    "127.0.0.1", "--grpc-port", "0", "--metrics-port", "0", "--grpc-health-port", "0",
-                ] + options.apusArguments
-            )
-            let process = try EnvoyProcess(
-                envoy,
-                processor: apus.wait(for: "ext_proc listening on ")[0],
-                upstreams: ports
-            )
-            contenders.append(
-                EnvoyContender("apus", "Envoy + Apus", envoy: process, processor: apus, upstream: upstream)
-            )
-        }
-        for router in HTTPRouter.all where isWanted(router.key) {
-            guard let program = router.program else {
-                missing.append("\(router.title) is not installed: deploy/bench-peers.sh does that.")
-                continue
-            }
-            progress("starting \(router.title)")
-            do {
-                let (process, port) = try router.start(program, upstreamPorts: ports)
-                contenders.append(
-                    EnvoyContender(router.key, router.title, router: process, port: port, upstream: upstream)
-                )
-            } catch {
-                faults.append("\(error)")
-            }
-        }
-        // The first scrapes, so that every endpoint is known.
-        usleep(500_000)
-    }
-
-    /// How the model servers answer from now on.
-    func answer(asStream isStream: Bool) throws {
-        guard let port = upstreamPorts.first else { return }
-        try Loopback.awaitOK(port: port, isStream ? "/bench/stream" : "/bench/json")
     }
 }

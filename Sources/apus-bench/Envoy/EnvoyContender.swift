@@ -90,9 +90,9 @@ final class EnvoyContender {
     }
 
     private func cpuNanoseconds() throws -> [Part: Int] {
-        var used = [Part.upstream: try ProcessUsage(pid: upstream.pid).cpuNanoseconds]
-        if let envoy { used[.envoy] = try ProcessUsage(pid: envoy.pid).cpuNanoseconds }
-        if let picker { used[.picker] = try ProcessUsage(pid: picker.pid).cpuNanoseconds }
+        var used = [Part.upstream: try processCPUNanoseconds(of: upstream.pid)]
+        if let envoy { used[.envoy] = try processCPUNanoseconds(of: envoy.pid) }
+        if let picker { used[.picker] = try processCPUNanoseconds(of: picker.pid) }
         return used
     }
 

@@ -4,6 +4,8 @@ import Glibc
 struct EnvoyProcess {
     let process: ChildProcess
     let port: Int
+    /// As it says itself, e.g. `1.40.0`; empty when it says none.
+    let version: String
 
     /// Must be called on the main thread.
     ///
@@ -31,6 +33,10 @@ struct EnvoyProcess {
             let port = Int(listeners[start...].prefix { $0.isNumber })
         else { throw BenchError("Envoy has no listener: \(listeners)") }
         self.port = port
+        // The hash of the source, the version, and how it was built, with slashes between.
+        let facts = try Loopback.exchange(port: adminPort, "GET", "/server_info").body
+        let words = facts.firstRange(of: "\"version\": \"").map { facts[$0.upperBound...].prefix { $0 != "\"" } } ?? ""
+        version = words.split(separator: "/").dropFirst().first.map { String($0) } ?? ""
     }
 
     /// An Envoy that is installed: `$APUS_ENVOY`, or where deploy/install-envoy.sh puts it below the current directory.

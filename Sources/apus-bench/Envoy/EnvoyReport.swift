@@ -8,7 +8,7 @@ struct EnvoyReport {
         var section = Section(key: "envoy", title: "Through a real Envoy, and through other routers")
         section.method = method
         for workload in workloads {
-            section.tables.append(workload.isStream ? streamTable(workload) : latencyTable(workload))
+            section.tables += workload.isStream ? [streamTable(workload)] : latencyTables(workload)
             section.tables.append(costTable(workload))
         }
         section.charts = charts
@@ -26,36 +26,48 @@ struct EnvoyReport {
         [
             "Every way leads from one load generator, a single thread, to the same \(options.upstreamCount) model servers that answer with "
                 + "constants from one thread; all processes share the machine's cores.",
-            "Envoy 1.40 has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
+            "Envoy \(parts.envoyVersion ?? "") has one worker and the configuration of deploy/envoy/original-dst.yaml (both bodies FULL_DUPLEX_STREAMED); "
                 + "alone it has no filter and balances round robin. `Constant answers` is apus-bench bare-server: the same "
-                + "transport, no thought. Apus has its default policy, scrapes, and writes its access log.",
+                + "transport, no thought, one poller. Apus is as it is without flags, but for TLS: it scrapes, and writes its access log.",
             "An event stream has \(options.chunks) chunks, one each millisecond, each written by itself.",
             "Requests are of 64 conversations that share half of their prompt.",
             "Open loop: \(options.plan.rate.fixed(0)) requests/s, evenly; latencies count from when a request should have been sent. "
                 + "Added: over Envoy alone in the same round.",
-            "The contenders take turns, another one first each round; \(options.plan.rounds) rounds, medians.",
+            "The contenders take turns, another one first each round; \(options.plan.rounds.of("round")), medians.",
         ] + parts.missing
     }
 
     // MARK: Tables
 
-    /// Latencies of one JSON body, in microseconds.
-    private func latencyTable(_ workload: EnvoyWorkload) -> Table {
-        let columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
-            (column("one connection p50", "single_p50_us", "µs", 0), { $0.single.map { $0.p50 * 1e6 } }, false),
-            (column("adds p50", "single_added_p50_us", "µs", 0), { $0.single.map { $0.p50 * 1e6 } }, true),
-            (column("adds p99", "single_added_p99_us", "µs", 0), { $0.single.map { $0.p99 * 1e6 } }, true),
-            (column("open loop p50", "open_p50_us", "µs", 0), { $0.paced.map { $0.p50 * 1e6 } }, false),
-            (column("p99", "open_p99_us", "µs", 0), { $0.paced.map { $0.p99 * 1e6 } }, false),
-            (column("adds p50", "open_added_p50_us", "µs", 0), { $0.paced.map { $0.p50 * 1e6 } }, true),
-            (column("adds p99", "open_added_p99_us", "µs", 0), { $0.paced.map { $0.p99 * 1e6 } }, true),
-            (column("generator late p99", "open_lateness_p99_us", "µs", 0), { $0.lateness.map { $0 * 1e6 } }, false),
+    /// A column, what a round has for it, and whether that counts over Envoy alone in the same round.
+    private typealias MeasuredColumn = (Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)
+
+    /// Latencies of one JSON body: with one connection, and in the open loop.
+    private func latencyTables(_ workload: EnvoyWorkload) -> [Table] {
+        func columns(_ key: String, _ value: @escaping (EnvoyRound) -> EnvoyRound.Latency?) -> [MeasuredColumn] {
+            let p50: (EnvoyRound) -> Double? = { value($0).map { $0.p50 * 1e6 } }
+            let p99: (EnvoyRound) -> Double? = { value($0).map { $0.p99 * 1e6 } }
+            return [
+                (column("p50", "\(key)_p50_us", "µs", 0), p50, false),
+                (column("p99", "\(key)_p99_us", "µs", 0), p99, false),
+                (column("adds at p50", "\(key)_added_p50_us", "µs", 0), p50, true),
+                (column("adds at p99", "\(key)_added_p99_us", "µs", 0), p99, true),
+            ]
+        }
+        let late = column("generator late p99", "open_lateness_p99_us", "µs", 0)
+        let rate = "\(options.plan.rate.fixed(0)) requests/s"
+        return [
+            table("\(workload.title): latency, one connection", "\(workload.key)_single", workload) {
+                columns("single", \.single)
+            },
+            table("\(workload.title): latency, \(rate)", "\(workload.key)_open", workload) {
+                columns("open", \.paced) + [(late, { $0.lateness.map { $0 * 1e6 } }, false)]
+            },
         ]
-        return table("\(workload.title): latency", "\(workload.key)_latency", workload, columns)
     }
 
     private func streamTable(_ workload: EnvoyWorkload) -> Table {
-        let columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
+        let columns: [MeasuredColumn] = [
             (
                 column("first byte p50", "first_byte_p50_us", "µs", 0),
                 { $0.busy?.latency.map { $0.firstByteP50 * 1e6 } }, false
@@ -70,11 +82,11 @@ struct EnvoyReport {
             ),
             (column("whole stream p50", "stream_p50_ms", "ms", 1), { $0.busy?.latency.map { $0.p50 * 1e3 } }, false),
         ]
-        return table("\(workload.title): latency at 16 connections", "\(workload.key)_latency", workload, columns)
+        return table("\(workload.title): latency at 16 connections", "\(workload.key)_latency", workload) { columns }
     }
 
     private func costTable(_ workload: EnvoyWorkload) -> Table {
-        var columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)] = [
+        var columns: [MeasuredColumn] = [
             (column("requests/s", "requests_per_second", "", 0), { $0.busy?.requestsPerSecond }, false),
             (column("CPU: picker or router", "picker_cpu_us", "µs", 1), { $0.busy?.cpu[.picker] }, false),
             (column("Envoy", "envoy_cpu_us", "µs", 1), { $0.busy?.cpu[.envoy] }, false),
@@ -87,7 +99,7 @@ struct EnvoyReport {
                 (column("150: picker", "crowd_picker_cpu_us", "µs", 1), { $0.crowd?.cpu[.picker] }, false),
             ]
         }
-        return table("\(workload.title): 16 connections, CPU per request", "\(workload.key)_cost", workload, columns)
+        return table("\(workload.title): 16 connections, CPU per request", "\(workload.key)_cost", workload) { columns }
     }
 
     private func column(_ title: String, _ key: String, _ unit: String, _ digits: Int) -> Table.Column {
@@ -98,9 +110,10 @@ struct EnvoyReport {
         _ title: String,
         _ key: String,
         _ workload: EnvoyWorkload,
-        _ columns: [(Table.Column, (EnvoyRound) -> Double?, isAdded: Bool)]
+        _ columns: () -> [MeasuredColumn]
     ) -> Table {
-        Table(
+        let columns = columns()
+        return Table(
             title: title,
             key: key,
             columns: columns.map(\.0),
@@ -144,11 +157,15 @@ struct EnvoyReport {
     private var charts: [Chart] {
         let jsons = workloads.filter { !$0.isStream }
         guard !jsons.isEmpty else { return [] }
-        func chart(_ title: String, _ unit: String, _ value: (EnvoyContender, EnvoyWorkload) -> [Double]) -> Chart {
+        func chart(
+            _ title: String,
+            _ axis: (title: String, unit: String),
+            _ value: (EnvoyContender, EnvoyWorkload) -> [Double]
+        ) -> Chart {
             var chart = Chart(
                 title: title,
                 x: Chart.Axis(title: "request body", unit: ""),
-                y: Chart.Axis(title: title, unit: unit),
+                y: Chart.Axis(title: axis.title, unit: axis.unit),
                 groups: jsons.map { EnvoyWorkload.text($0.bodyBytes) }
             )
             for contender in parts.contenders {
@@ -161,11 +178,13 @@ struct EnvoyReport {
             return chart
         }
         return [
-            chart("CPU per request of picker or router, 16 connections", "µs") { of($0, $1) { $0.busy?.cpu[.picker] } },
-            chart("Added p50, \(options.plan.rate.fixed(0)) requests/s", "µs") {
+            chart("CPU per request of picker or router, 16 connections", ("CPU", "µs")) {
+                of($0, $1) { $0.busy?.cpu[.picker] }
+            },
+            chart("Added to Envoy alone, \(options.plan.rate.fixed(0)) requests/s", ("p50", "µs")) {
                 added($0, $1) { $0.paced.map { $0.p50 * 1e6 } }
             },
-            chart("Requests per second, 16 connections", "requests/s") { of($0, $1) { $0.busy?.requestsPerSecond } },
+            chart("Throughput, 16 connections", ("requests", "1/s")) { of($0, $1) { $0.busy?.requestsPerSecond } },
         ]
     }
 
@@ -187,7 +206,8 @@ struct EnvoyReport {
                 let mine = added(apus, small, value)
                 let rate = "\(options.plan.rate.fixed(0)) requests/s"
                 add(&goals, "Apus adds at \(name), \(rate)", "added_\(name)_ms", "ms", mine, limit, digits: 3)
-                let ratios = zip(mine, added(find("bare"), small, value)).map { $0 / max($1, 1e-6) }
+                // A round in which noise was larger than what is added tells nothing about the ratio.
+                let ratios = zip(mine, added(find("bare"), small, value)).filter { $0 > 0 && $1 > 0 }.map { $0 / $1 }
                 let title = "Apus adds at \(name) over what constant answers add, \(rate)"
                 add(&goals, title, "added_\(name)_ratio", "", ratios, 1.15, digits: 2)
             }

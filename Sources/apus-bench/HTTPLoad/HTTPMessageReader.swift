@@ -32,6 +32,8 @@ struct HTTPMessageReader {
     private let kind: Kind
     private var state = State.head
     private var head: [UInt8] = []
+    /// How many bytes of the head's end have come.
+    private var endBytes = 0
 
     /// A reply's status code; 0 before it is known, and for requests.
     private(set) var status = 0
@@ -59,6 +61,7 @@ struct HTTPMessageReader {
     mutating func reset() {
         state = .head
         head.removeAll(keepingCapacity: true)
+        endBytes = 0
         status = 0
         path = ""
         bodyBytes = 0
@@ -122,13 +125,21 @@ struct HTTPMessageReader {
     // MARK: The head
 
     private mutating func readHead(_ bytes: UnsafeRawBufferPointer, _ position: inout Int) throws(Malformed) {
-        while position < bytes.count {
+        let start = position
+        var isWhole = false
+        while position < bytes.count, !isWhole {
             let byte = bytes[position]
             position += 1
-            head.append(byte)
-            if byte == 0x0A, head.suffix(4) == [0x0D, 0x0A, 0x0D, 0x0A] { return try endHead() }
-            guard head.count < Self.maximumHeadBytes else { throw Malformed(description: "a head without an end") }
+            // How much of CR LF CR LF has come.
+            switch (byte, endBytes) {
+            case (0x0D, 0), (0x0D, 2), (0x0A, 1): endBytes += 1
+            case (0x0A, 3): isWhole = true
+            default: endBytes = byte == 0x0D ? 1 : 0
+            }
         }
+        head.append(contentsOf: bytes[start..<position])
+        if isWhole { return try endHead() }
+        guard head.count < Self.maximumHeadBytes else { throw Malformed(description: "a head without an end") }
     }
 
     private mutating func endHead() throws(Malformed) {

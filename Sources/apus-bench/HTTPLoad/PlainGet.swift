@@ -25,10 +25,10 @@ enum PlainGet {
         return String(decoding: answer, as: UTF8.self)
     }
 
-    /// The sum of a metric's samples whose labels contain `label`, on the page of a server.
-    static func metric(_ name: String, label: String = "", port: Int) throws -> Double {
+    /// The sum of a metric's samples whose labels contain `label`, on a page of metrics.
+    static func sum(of name: String, label: String = "", in page: String) -> Double {
         var sum = 0.0
-        for line in try body(port: port, path: "/metrics").split(whereSeparator: \.isNewline)
+        for line in page.split(whereSeparator: \.isNewline)
         where line.hasPrefix(name) && line.contains(label) {
             let rest = line.dropFirst(name.count)
             guard rest.first == "{" || rest.first == " ", let value = rest.split(separator: " ").last else { continue }

@@ -18,7 +18,7 @@ enum IdleCommand {
         let seconds = try arguments.integer("seconds", default: output.run.scaled(10, short: 1), in: 1...86_400)
         try arguments.finish()
         guard pid != 0 else { throw BenchError("idle needs --pid") }
-        let start = Date()
+        let start = RunStart()
         let idle = try IdleUsage(pid: pid_t(pid)) { sleep(UInt32(seconds)) }
         var section = Section(key: "idle", title: "process \(pid) over \(idle.seconds.fixed(1)) s")
         section.tables = [

@@ -7,6 +7,8 @@ struct HeldMemory {
     /// The highest until the requests were held.
     let peak: Double
     let after: Double
+    /// When as many were held a second time: more than `held` only where something leaks.
+    let heldAgain: Double
 
     /// Faults are requests that were not held.
     init(_ kind: HeldKind, count: Int, bodyBytes: Int, run: BenchRun, _ faults: inout [String]) throws {
@@ -37,11 +39,8 @@ struct HeldMemory {
         usleep(500_000)
         idle = try Self.resident(apus.pid)
 
-        let streams = client.hold(count)
-        let deadline = monotonicSeconds() + 60
-        func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
-        while !isReady(), monotonicSeconds() < deadline { client.pump(seconds: 0.1) }
-        held = try Self.settled(apus.pid) { client.pump(seconds: $0) }
+        let streams = try Self.hold(kind, client, apus, count)
+        held = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let counted = try apus.metric(kind.metric)
         peak = try Self.highest(apus.pid)
         if counted != Double(count) {
@@ -50,20 +49,53 @@ struct HeldMemory {
         for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
             faults.append("\(kind.title): \(number) × \(failure)")
         }
-        after = try Self.settled(apus.pid) { client.pump(seconds: $0) }
-        let left = try apus.metric("apus_streams_active")
-        if left != 0 { faults.append("\(kind.title): apus still has \(left.fixed(0)) requests after their end") }
+        try Self.awaitEnd(apus, client, kind, &faults)
+        after = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
+        let others = try Self.hold(kind, client, apus, count)
+        heldAgain = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
+        _ = client.hangUp(others)
+        try Self.awaitEnd(apus, client, kind, &faults)
+    }
+
+    /// Starts requests and waits until all are where they shall stay, also by apus's own count, a minute at most.
+    private static func hold(
+        _ kind: HeldKind,
+        _ client: LoadClient,
+        _ apus: ApusProcess,
+        _ count: Int
+    ) throws -> [LoadStream] {
+        let streams = client.hold(count)
+        let deadline = monotonicSeconds() + 60
+        func isReady() -> Bool { streams.allSatisfy { kind.isStreaming ? $0.isHeld : $0.isWaiting } }
+        while try !isReady() || apus.metric(kind.metric) != Double(count), monotonicSeconds() < deadline {
+            client.pump(seconds: 0.1)
+        }
+        return streams
+    }
+
+    /// Until apus has noticed that all clients are gone, ten seconds at most.
+    private static func awaitEnd(
+        _ apus: ApusProcess,
+        _ client: LoadClient,
+        _ kind: HeldKind,
+        _ faults: inout [String]
+    ) throws {
+        for _ in 0..<100 {
+            if try apus.metric("apus_streams_active") == 0 { return }
+            client.pump(seconds: 0.1)
+        }
+        faults.append("\(kind.title): apus still has requests ten seconds after their end")
     }
 
     private static func resident(_ pid: pid_t) throws -> Double {
         Double(try ProcessUsage(pid: pid).residentBytes) / 1e6
     }
 
-    /// What it is once it has been still for half a second.
-    private static func settled(_ pid: pid_t, _ wait: (Double) -> Void) throws -> Double {
+    /// What it is once it has been still for half a second; in a short run for two tenths.
+    private static func settled(_ pid: pid_t, _ run: BenchRun, _ wait: (Double) -> Void) throws -> Double {
         var (last, still) = (try resident(pid), 0)
         let deadline = monotonicSeconds() + 20
-        while still < 5, monotonicSeconds() < deadline {
+        while still < run.scaled(5, short: 2), monotonicSeconds() < deadline {
             wait(0.1)
             let now = try resident(pid)
             still = (now - last).magnitude < 0.5 ? still + 1 : 0

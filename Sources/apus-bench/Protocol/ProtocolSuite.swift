@@ -25,7 +25,8 @@ enum ProtocolSuite {
             method: [
                 "The load generator is one thread of this program: it sends the frames that Envoy 1.40 sends with both bodies "
                     + "FULL_DUPLEX_STREAMED (request bodies in pieces of 64 KiB and an empty last one, each event of a stream in a "
-                    + "frame of its own, sent when the one before has been answered).",
+                    + "frame of its own, sent when the one before has been answered, as tokens come; "
+                    + "where it says so all at once).",
                 "Apus has its default scorers and 10 scraped endpoints; the bare server answers the same frames with constants "
                     + "and as many bytes as came. Both have one poller, and take turns in each of \(plan.rounds.of("round")).",
                 "Where nothing else is said: 2 KB bodies, 15 headers, one JSON response, 32 streams in flight.",
@@ -96,15 +97,16 @@ struct ProtocolCase {
         _ plan: ProtocolSuite.Plan,
         _ run: BenchRun
     ) throws -> [Contender] {
+        let families = Frames.families(shape, atMost: plan.isShort ? 4 : 64)
         let contenders = servers.map { server in
             Contender(
                 server.name,
                 server.pid,
-                LoadClient(target: server.address, connections: 1, shape: shape)
+                LoadClient(target: server.address, connections: 1, families: families)
             )
         }
         // At least as many as are in flight, or there would never be so many.
-        let inFlight = plan.isShort && concurrency <= 64 ? min(concurrency, 4) : concurrency
+        let inFlight = plan.isShort && concurrency <= 64 ? min(concurrency, 2) : concurrency
         let count = max(plan.isShort ? requests / 100 : requests, inFlight)
         for contender in contenders {
             contender.warmUp(requests: plan.isShort ? inFlight : max(count / 5, inFlight), concurrency: inFlight)

@@ -62,7 +62,7 @@ enum QualityCommand {
             }
             options.policies.append(policy)
         }
-        let start = Date()
+        let start = RunStart()
         let section = try measure(options, progress: output.run.progress)
         try output.deliver(Report([section], run: output.run, start: start), asJSON: asJSON)
     }

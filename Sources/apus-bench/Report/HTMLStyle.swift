@@ -47,7 +47,7 @@ enum HTMLStyle {
         .gauge .good { fill: var(--good); }
         .gauge .bad { fill: var(--bad); }
         .gauge .limit { stroke: var(--ink); stroke-width: 1.5; }
-        .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 20px; }
+        .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(480px, 100%), 1fr)); gap: 20px; }
         figure { margin: 0; padding: 14px 16px 10px; background: var(--raised); border: 1px solid var(--rule);
           border-radius: 8px; min-width: 0; }
         figure.wide { grid-column: 1 / -1; }

@@ -54,8 +54,9 @@ struct MachineFacts {
     }
 }
 
-/// A moment, for the report's head and for how long the report took.
-struct Date {
+/// When a report was begun, and how the machine was then: afterwards its load is that of the report.
+struct RunStart {
+    let machine = MachineFacts()
     let monotonic = monotonicSeconds()
     private let seconds = time(nil)
 

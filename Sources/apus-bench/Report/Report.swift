@@ -7,9 +7,9 @@ struct Report {
     let isShort: Bool
     let seconds: Double
 
-    init(_ sections: [Section], run: BenchRun, start: Date) {
+    init(_ sections: [Section], run: BenchRun, start: RunStart) {
         self.sections = sections
-        machine = MachineFacts()
+        machine = start.machine
         date = start.text
         isShort = run.scale == .short
         seconds = monotonicSeconds() - start.monotonic

@@ -28,7 +28,7 @@ enum ReportCommand {
         let only = arguments.string("only").map { $0.split(separator: ",").map { String($0) } }
         try arguments.finish()
         let suites = try select(only)
-        let start = Date()
+        let start = RunStart()
         let sections = suites.map { $0.sectionOrFault(output.run) }
         try output.deliver(Report(sections, run: output.run, start: start), jsonFile: jsonFile)
     }
@@ -58,7 +58,7 @@ enum ReportCommand {
         let asJSON = arguments.flag("json")
         let output = try ReportOutput(&arguments)
         try arguments.finish()
-        let start = Date()
+        let start = RunStart()
         let section = suite.sectionOrFault(output.run)
         try output.deliver(Report([section], run: output.run, start: start), asJSON: asJSON)
     }

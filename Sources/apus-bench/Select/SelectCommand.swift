@@ -86,13 +86,13 @@ enum SelectCommand {
                     + "CPU is that of its process."
                 : "\(DynamoService.title) is not installed: deploy/bench-peers.sh does that.",
             "Apus through ext_proc: gRPC on loopback, the request's headers, its body in frames of 32 KiB, the replies (the body goes back, too), "
-                + "half-close; the default policy, which also reserves, remembers the prompt and logs. Endpoints are scraped once a second. "
+                + "half-close; the default policy, which also reserves, remembers the prompt and logs, and whose blocks hold at least 64 tokens. Endpoints are scraped once a second. "
                 + "CPU is that of its process.",
-            "In process, from the body: the same reading, hashing, choosing, reserving and remembering without transport. "
+            "In process, from the body: the same without transport and log, in blocks of 16 tokens, as many as the peer's. "
                 + "Hashes given: choosing and reserving alone. CPU is that of this process, which does nothing else then.",
             "Less the way: less what the same service takes for a prompt of one token.",
             "p50: one request at a time. CPU: 16 in flight. Who asks are the generators of `envoy` and `floor`, one thread. "
-                + "Dynamo and Apus take turns; \(options.rounds) rounds, medians.",
+                + "Dynamo and Apus take turns; \(options.rounds.of("round")), medians.",
         ]
     }
 }
