@@ -95,6 +95,10 @@ let package = Package(
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
+        library(
+            "RoutingSimulation",
+            ["Bytes", "Pool", "Scheduling", "Admission", "Configuration", "EndpointPicker"]
+        ),
 
         // Programs
         executable(
@@ -108,7 +112,10 @@ let package = Package(
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable(
             "apus-bench",
-            ["Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+            [
+                "Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
+                "Scheduling",
+            ]
         ),
 
         // Tests
@@ -129,6 +136,7 @@ let package = Package(
         tests("HTTPServer", ["SubRequests"]),
         tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
+        tests("RoutingSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench", "TestSupport"], swiftSettings: swiftSettings),

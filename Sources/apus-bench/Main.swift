@@ -30,6 +30,7 @@ enum Main {
             case "floor": try FloorCommand.run(words)
             case "idle": try IdleCommand.run(words)
             case "envoy": try EnvoyCommand.run(words)
+            case "quality": try QualityCommand.run(words)
             case "upstream": try UpstreamCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
             case "--help", "-h", "help": write(help, to: 1)

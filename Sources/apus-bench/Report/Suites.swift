@@ -36,5 +36,10 @@ extension ReportSuite {
             summary: "the decision alone, next to Dynamo's selection service",
             section: SelectCommand.section
         ),
+        ReportSuite(
+            key: "quality",
+            summary: "how well requests are routed, in virtual time: policies side by side, and several pickers",
+            section: QualityCommand.section
+        ),
     ]
 }
