@@ -267,7 +267,7 @@ final class Transfer {
         if isEnd, !hasHead { hasHead = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 200 }
         let buffer: StreamBuffer? = if case .streaming(let buffer) = pending.receiver { buffer } else { nil }
         guard pending.request.wantsHeaders || buffer != nil else { return count }
-        let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+        let line = Self.text(UnsafeRawBufferPointer(start: bytes, count: count))
         if isEnd {
             if let buffer, hasHead { finishHead(buffer) }
         } else if line.utf8.starts(with: "HTTP/".utf8), !hasHead {
@@ -278,6 +278,12 @@ final class Transfer {
             headers.append(HTTPField(String(ASCII.trimmed(line[..<colon])), String(value)))
         }
         return count
+    }
+
+    /// A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of which nothing gets lost.
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
+        String(validating: bytes, as: UTF8.self)
+            ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
     }
 
     private func finishHead(_ buffer: StreamBuffer) {
