@@ -390,6 +390,8 @@ struct Forwarding {
     var headers: [(name: String, value: String)]
     /// Control headers that clients may send, in lower case.
     var clientHeaders: [String]
+    /// Takes the place of the gateway's part of the trace, for a decode that has one of its own.
+    var traceParent: String?
 }
 
 /// Where a request goes, and the load that it was given there.

@@ -85,12 +85,21 @@ extension Exchange {
     }
 
     /// Tells Envoy where the request goes, with `body` as the endpoint shall get it.
-    func tell(_ form: Conversation.DecisionForm, _ forwarding: Forwarding, isEdited: Bool) async throws {
+    ///
+    /// - Parameter beforeLast: called before the last of what Envoy is told is on its way.
+    func tell(
+        _ form: Conversation.DecisionForm,
+        _ forwarding: Forwarding,
+        isEdited: Bool,
+        beforeLast: () -> Void = {}
+    ) async throws {
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, forwarding.destination)
         for header in forwarding.headers { mutation.set(header.name, header.value) }
         if hasOwnRequestID { mutation.set(ControlHeaders.requestID, record.requestID) }
-        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
+        if let parent = forwarding.traceParent ?? record.trace?.header {
+            mutation.set(ControlHeaders.traceParent, parent)
+        }
         if isEdited, body.count != record.requestBytes, form != .bufferedBody(isPartial: true) {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
@@ -118,7 +127,7 @@ extension Exchange {
         // The model server's answer may take minutes; what the request held is needed no more.
         headers = HeaderList()
         let outgoing = body.take()
-        try await send(plan) { $0(outgoing.bytes) }
+        try await send(plan, from: { $0(outgoing.bytes) }, beforeLast: beforeLast)
     }
 
     /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.

@@ -35,6 +35,9 @@ package protocol Connector: Sendable {
     /// - Parameter handover: what the prefill left; nil for a connector whose legs run at the same time.
     func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits)
 
+    /// The same for an endpoint that has computed the prompt itself, and has it in its own cache.
+    func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits)
+
     /// What tells the decode endpoint to give up a request whose prefill has failed; nil when hanging up does.
     func abort(_ leg: LegContext) -> SideRequest?
 }

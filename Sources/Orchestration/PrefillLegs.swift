@@ -59,7 +59,9 @@ extension Orchestrator {
             requestID: request.facts.requestID,
             attempt: request.prefills.made,
             timeout: timeout(request),
-            isLastMoment: isLastMoment(request)
+            isLastMoment: isLastMoment(request),
+            // Beside a decode the engine may act on it only once.
+            mayResend: connector.order == .serial
         )
     }
 
@@ -120,7 +122,7 @@ extension Orchestrator {
     func failed(_ verdict: LegVerdict, _ request: OrchestratedRequest) throws(OrchestrationError) {
         switch verdict {
         case .success: break
-        case .noPermit: request.prefills.hadNoPermit()
+        case .noPermit(let isOverall): request.prefills.hadNoPermit(isOverall: isOverall)
         case .elsewhere(_, let isInternalError): request.prefills.failed(isInternalError: isInternalError)
         case .refused(let answer): throw .refused(answer)
         case .cancelled: throw .clientGone
@@ -161,9 +163,11 @@ struct PrefillAttempts {
     private var failures = 0
     private var internalErrors = 0
     private var withoutPermit = 0
+    /// There is no permit for any endpoint.
+    private var isFull = false
 
     /// A second internal error is taken for the request's own doing: it shall not go round all endpoints.
-    func mayGoOn(limit: Int) -> Bool { failures < limit && internalErrors < 2 }
+    func mayGoOn(limit: Int) -> Bool { failures < limit && internalErrors < 2 && !isFull }
 
     /// No attempt could start for want of a permit.
     var isStarved: Bool { made == 0 && withoutPermit > 0 }
@@ -176,8 +180,9 @@ struct PrefillAttempts {
     }
 
     /// The attempt that `began` did not start.
-    mutating func hadNoPermit() {
+    mutating func hadNoPermit(isOverall: Bool) {
         made -= 1
         withoutPermit += 1
+        isFull = isOverall
     }
 }

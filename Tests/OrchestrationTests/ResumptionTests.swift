@@ -133,6 +133,56 @@ struct PairTests {
             order.dispatched()
             #expect(order.endpoint?.address == "10.0.1.1")
             bench.orchestrator.decodeEnded(order, failed: true)
+            // Said once, it is said.
+            bench.orchestrator.decodeEnded(order, failed: true)
+        }
+    }
+
+    @Test("When they are tried again one request tries")
+    func oneTries() async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 1, script: allGood)
+        try await fail(bench, times: 3)
+        bench.clock.advance(by: .seconds(5))
+        let load = bench.pool.reserve(try bench.endpoint("10.0.1.2"), tokens: 1)
+        func order(_ id: String) async throws -> DecodeOrder {
+            let order = try await bench.run { $0.requestID = id }.prepare()
+            order.dispatched()
+            return order
+        }
+        do {
+            let tries = try await order("r-1")
+            #expect(tries.endpoint?.address == "10.0.1.1")
+            #expect(try await order("r-2").endpoint?.address == "10.0.1.2")
+            // It is called off: the next may try.
+            bench.orchestrator.conclude(tries, isDecoded: false)
+        }
+        let next = try await order("r-3")
+        #expect(next.endpoint?.address == "10.0.1.1")
+        bench.orchestrator.decodeEnded(next, failed: false)
+        #expect(try await order("r-4").endpoint?.address == "10.0.1.1")
+        load.release()
+    }
+
+    @Test(
+        "What a decode endpoint's answer says of the two",
+        arguments: [
+            (200, "well"), (400, ""), (408, ""), (429, ""), (500, "ill"), (502, "ill"), (503, ""), (504, "ill"),
+        ]
+    )
+    func statuses(_ status: Int, _ word: String) async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 1, script: allGood)
+        try await fail(bench, times: 2)
+        do {
+            let order = try await bench.run().prepare()
+            order.dispatched()
+            bench.orchestrator.decodeAnswered(order, status: status)
+        }
+        let pair = (try bench.endpoint("10.0.0.1"), try bench.endpoint("10.0.1.1"))
+        #expect(bench.pairs.allows(pair.0, pair.1, at: bench.clock.now) == (word != "ill"))
+        // What says nothing leaves the two failures before standing.
+        if word != "ill" {
+            try await fail(bench)
+            #expect(bench.pairs.allows(pair.0, pair.1, at: bench.clock.now) == (word == "well"))
         }
     }
 
@@ -189,12 +239,12 @@ struct PairTests {
         )
         let endpoints = pool.snapshot.endpoints
         for one in endpoints.prefix(64) {
-            for two in endpoints.prefix(64) { pairs.ended(one, two, failed: true, at: now, policy) }
+            for two in endpoints.prefix(64) { pairs.ended(one, two, nil, failed: true, at: now, policy) }
         }
-        pairs.ended(endpoints[64], endpoints[64], failed: true, at: now, policy)
+        pairs.ended(endpoints[64], endpoints[64], nil, failed: true, at: now, policy)
         #expect(pairs.allows(endpoints[64], endpoints[64], at: now))
         let later = now + .seconds(6)
-        pairs.ended(endpoints[64], endpoints[64], failed: true, at: later, policy)
+        pairs.ended(endpoints[64], endpoints[64], nil, failed: true, at: later, policy)
         #expect(!pairs.allows(endpoints[64], endpoints[64], at: later))
     }
 }

@@ -1,3 +1,5 @@
+package import Inference
+
 // What most connectors have no use for.
 extension Connector {
     package var decodesAlone: Bool { true }
@@ -9,6 +11,8 @@ extension Connector {
     }
 
     package func prefillHeaders(_ leg: LegContext) -> [(name: String, value: String)] { [] }
+
+    package func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits) {}
 
     package func abort(_ leg: LegContext) -> SideRequest? { nil }
 }

@@ -25,6 +25,10 @@ package struct SharedStorageConnector: Connector {
         serveWhateverIsCached(leg, &edits)
     }
 
+    package func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits) {
+        serveWhateverIsCached(leg, &edits)
+    }
+
     /// A client's threshold asks the engine to send the request back when too little of it is cached; the legs are past that question.
     private func serveWhateverIsCached(_ leg: LegContext, _ edits: inout BodyEdits) {
         edits.replace(.cacheHitThreshold, with: "0".utf8, in: leg.request)
