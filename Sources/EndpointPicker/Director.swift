@@ -148,11 +148,16 @@ package final class Director: Sendable {
             if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
             note(result, scheduling, in: record, startedAt: startedAt, decidedAt: decidedAt, scheduler.prefixCache)
+            // Where an endpoint that decodes can do nothing alone, no decider can wish for that.
+            let mustSplit =
+                policy.orchestration?.decodesAlone == false && scheduler.hasPrefill
+                && scheduling.carriesPrompt
+            let wantsPrefill = result.prefill != nil || (mustSplit && inquiry.request?.inference != nil)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
                 telemetry.disaggregated(
                     model: record.targetModel,
                     encode: result.encode != nil,
-                    prefill: result.prefill != nil,
+                    prefill: wantsPrefill,
                     plugin: PluginLabels(
                         name: scheduler.handlerPlugin.name,
                         type: scheduler.handlerPlugin.type
@@ -182,8 +187,9 @@ package final class Director: Sendable {
                         record: record,
                         generator: generator
                     ),
-                    wantsPrefill: result.prefill != nil,
-                    wantsEncode: result.encode != nil
+                    wantsPrefill: wantsPrefill,
+                    wantsEncode: result.encode != nil,
+                    mustSplit: mustSplit
                 )
             }
             return decision

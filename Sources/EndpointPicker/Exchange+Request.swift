@@ -79,6 +79,7 @@ extension Exchange {
         if let legs, let plan = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
             return try await orchestrate(legs, as: plan, form, request?.inference, edits, forwarding)
         }
+        if legs?.mustSplit == true, isBodyHidden(form) { throw PickerError.hiddenBody }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
         try await tell(form, forwarding, isEdited: isEdited)
@@ -128,6 +129,15 @@ extension Exchange {
         headers = HeaderList()
         let outgoing = body.take()
         try await send(plan, from: { $0(outgoing.bytes) }, beforeLast: beforeLast)
+    }
+
+    /// Whether the request has a body of which Apus sees a part or nothing.
+    private func isBodyHidden(_ form: Conversation.DecisionForm) -> Bool {
+        switch form {
+        case .bufferedBody(let isPartial): isPartial
+        case .headers: headers["content-length"] ?? "0" != "0" || headers.contains("transfer-encoding")
+        case .headersAndBody, .trailers: false
+        }
     }
 
     /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.

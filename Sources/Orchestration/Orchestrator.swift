@@ -37,6 +37,9 @@ package final class Orchestrator: Sendable {
         self.sleep = sleep
     }
 
+    /// Whether an endpoint that decodes can compute the prompt, too.
+    package var decodesAlone: Bool { connector.decodesAlone }
+
     /// Whether a request that no prefill endpoint serves is left to the one that decodes.
     package var decodesLocally: Bool { settings.onExhausted == .decodeLocal && connector.decodesAlone }
 
@@ -58,6 +61,7 @@ package final class Orchestrator: Sendable {
         switch connector.order {
         case .serial:
             if request.finishedPrefill == nil { resume(request) }
+            if request.finishedPrefill == nil, let order = try await askDecode(for: request) { return order }
             if request.finishedPrefill == nil { try await prefill(request) }
             return try decodeOrder(request)
         case .concurrent:
@@ -191,8 +195,15 @@ package final class Orchestrator: Sendable {
 
     /// The request ends: what no decode has seen is kept for its return, or lost. No leg may follow.
     package func end(_ request: OrchestratedRequest) {
+        guard !request.hasEnded else { return }
+        request.hasEnded = true
         request.first.removeAll()
         if let finished = request.finishedPrefill.take(), finished.answer == nil {
+            if connector.mustBeFetched {
+                request.journal.stranded()
+                fetch(finished, request)
+                return request.releaseBody()
+            }
             let lost = key(of: request).map { resumptions.keep(finished, for: $0, at: now()) } ?? 1
             for _ in 0..<lost { request.journal.stranded() }
         }

@@ -112,7 +112,7 @@ extension Orchestrator {
         if handover.isFinal {
             // A stream cannot be answered by a whole body: that request is decoded from its beginning.
             guard !context.request.stream else { return true }
-            finished.answer = answer.body
+            finished.answer = handover.answer.map { SharedBytes(ByteBuffer(copying: $0)) } ?? answer.body
         }
         request.finishedPrefill = finished
         return true

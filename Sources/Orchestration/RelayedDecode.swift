@@ -172,10 +172,13 @@ extension Orchestrator {
     /// Sends the decode and waits for the first piece of its answer; nil when the client leaves before.
     private func begin(_ leg: LegRequest, _ order: DecodeOrder, _ request: OrchestratedRequest) async -> Beginning? {
         let transport = request.transport
+        let isShielded = order.prefill != nil && connector.mustBeFetched
         let companion = order.companion
         return await request.watch.during {
             await withTaskGroup(of: Beginning?.self) { group in
-                group.addTask { await self.begin(leg, transport) }
+                group.addTask {
+                    if isShielded { await self.beginShielded(leg, transport) } else { await self.begin(leg, transport) }
+                }
                 if let companion {
                     group.addTask {
                         guard let ending = await companion.end(), !ending.verdict.isSuccess else { return nil }
@@ -190,6 +193,22 @@ extension Orchestrator {
             }
         }
     }
+
+    /// The same, not called off at once: until its first byte, or for a time in which the prompt's cache has been fetched.
+    private func beginShielded(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
+        let beginning = Task { await begin(leg, transport) }
+        return await withTaskCancellationHandler {
+            await beginning.value
+        } onCancel: {
+            Task { [sleep] in
+                try? await sleep(Self.fetchTime)
+                beginning.cancel()
+            }
+        }
+    }
+
+    /// What fetching a prompt's cache takes at most, in the common case.
+    private static let fetchTime = Duration.seconds(5)
 
     private func begin(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
         let startedAt = now()

@@ -171,8 +171,11 @@ final class OrchestrationBench {
         )
     }
 
-    // Nobody sleeps on who keeps what the test has left.
-    deinit { clock.alarm.open() }
+    // Nobody goes on for ever who keeps what the test has left.
+    deinit {
+        clock.alarm.open()
+        transport.end.open()
+    }
 
     func endpoint(_ address: String) throws -> Endpoint {
         try #require(pool.snapshot.endpoints.first { $0.address == address })

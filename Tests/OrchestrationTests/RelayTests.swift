@@ -291,7 +291,10 @@ struct RelayTests {
     @Test("TensorRT-LLM's text that ended with its first token is the answer, except to a client that wants a stream")
     func finalAnswer() async throws {
         let answer = #"{"choices":[{"text":"yes","finish_reason":"stop"}]}"#
-        let bench = OrchestrationBench(.trtllm) { sent in sent.leg.stage == .prefill ? .answer(200, answer) : nil }
+        let state = #""disaggregated_params":{"opaque_state":"{]"}"#
+        let given =
+            #"{\#(state),"choices":[{"text":"yes","finish_reason":"stop" , \#(state)}]}"#
+        let bench = OrchestrationBench(.trtllm) { sent in sent.leg.stage == .prefill ? .answer(200, given) : nil }
         let relayed = try await bench.run().relay()
         #expect(relayed.first.map { String(repairing: $0.bytes) } == answer)
         #expect(relayed.rest == nil)

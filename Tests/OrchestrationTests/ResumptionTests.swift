@@ -19,7 +19,7 @@ struct ResumptionTests {
 
     @Test(
         "The same request goes on where it was, once",
-        arguments: [ConnectorName.nixlv2, .sharedStorage, .trtllm, .offloading]
+        arguments: [ConnectorName.nixlv2, .sharedStorage, .offloading]
     )
     func once(_ connector: ConnectorName) async throws {
         let bench = OrchestrationBench(connector, script: allGood)
@@ -54,7 +54,7 @@ struct ResumptionTests {
         _ = try await leaveOne(bench)
         _ = try await bench.run(#"{"model":"m","prompt":"tell ME","max_tokens":50}"#).prepare()
         #expect(bench.transport.sent(.prefill).count == 2)
-        let other = OrchestrationBench(.trtllm, resumptions: bench.resumptions, script: allGood)
+        let other = OrchestrationBench(.offloading, resumptions: bench.resumptions, script: allGood)
         _ = try await other.run().prepare()
         #expect(other.transport.sent(.prefill).count == 1)
         #expect(bench.resumptions.count == 1)
@@ -80,6 +80,21 @@ struct ResumptionTests {
         #expect(bench.transport.sent(.prefill).count == 4)
         order.dispatched()
         #expect(bench.resumptions.count == 0)
+    }
+
+    @Test("What runs out when nobody comes is counted all the same")
+    func timer() async throws {
+        let clock = TestClock()
+        let lost = LostPrompts()
+        let resumptions = Resumptions(now: { clock.now }, sleep: { try await clock.sleep($0, nil) }) { lost.add($0) }
+        let bench = OrchestrationBench(.nixlv2, resumptions: resumptions, clock: clock, script: allGood)
+        for number in 1...3 { _ = try await leaveOne(bench) { $0.requestID = "r-\(number)" } }
+        #expect(await eventually { !clock.sleeps.isEmpty })
+        #expect(clock.sleeps == [Resumptions.validity])
+        clock.advance(by: Resumptions.validity)
+        clock.alarm.open()
+        #expect(await eventually { lost.count == 3 })
+        #expect(resumptions.count == 0)
     }
 
     @Test("Its time runs from the prefill's end, however often the request comes and goes")
@@ -123,6 +138,12 @@ struct ResumptionTests {
         #expect(keep(Resumptions.limit + 1) == 1)
         #expect(bench.resumptions.count == Resumptions.limit)
     }
+}
+
+private final class LostPrompts: Sendable {
+    private let state = Lock(0)
+    var count: Int { state.withLock { $0 } }
+    func add(_ count: Int) { state.withLock { $0 += count } }
 }
 
 @Suite("Pairs of endpoints")

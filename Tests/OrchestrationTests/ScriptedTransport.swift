@@ -91,6 +91,8 @@ final class ScriptedTransport: LegTransport {
     private let full = Lock<Set<String>>([])
     /// Opened and replaced whenever a leg begins to be silent.
     private let silence = Lock(Gate())
+    /// Ends all that is silent for ever.
+    let end = Gate()
 
     init(_ script: @escaping @Sendable (Sent) -> Reply) {
         self.script = script
@@ -175,7 +177,7 @@ final class ScriptedTransport: LegTransport {
             return .success(LegAnswer(status: status, headers: [("x-engine", "scripted")], body: bytes, seconds: 0.25))
         case .failure(let failure): return .failure(failure)
         case .silence:
-            await waitSilently(Gate())
+            await waitSilently(end)
             return .failure(cancellation())
         case .after(let gate, let reply):
             guard await waitSilently(gate) else { return .failure(cancellation()) }

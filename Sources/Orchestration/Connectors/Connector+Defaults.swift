@@ -14,5 +14,15 @@ extension Connector {
 
     package func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits) {}
 
+    package var mustBeFetched: Bool { false }
+
+    package func editFetch(_ leg: LegContext, _ handover: Handover, _ edits: inout BodyEdits) {}
+
+    package func asksDecode(_ leg: LegContext) -> Bool { false }
+
+    package func editQuestion(_ leg: LegContext, _ edits: inout BodyEdits) {}
+
+    package func readQuestion(_ answer: RawSpan) throws(BadAnswer) -> Handover? { nil }
+
     package func abort(_ leg: LegContext) -> SideRequest? { nil }
 }

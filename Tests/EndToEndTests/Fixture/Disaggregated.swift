@@ -47,6 +47,8 @@ final class Disaggregated: Sendable {
         var encodes = 0
         /// Whether every prompt shall be computed elsewhere than where it is decoded.
         var splitsPrefill = true
+        /// Decides instead that none shall, though there is a profile for it.
+        var wantsNoPrefill = false
         /// `ip:port` of further endpoints that decode, which are none of the simulator.
         var otherDecodes: [String] = []
         /// Further lines of the section `orchestration`.
