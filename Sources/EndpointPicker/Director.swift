@@ -149,10 +149,10 @@ package final class Director: Sendable {
             let decidedAt = MonotonicTime.now()
             note(result, scheduling, in: record, startedAt: startedAt, decidedAt: decidedAt, scheduler.prefixCache)
             // Where an endpoint that decodes can do nothing alone, no decider can wish for that.
-            let mustSplit =
-                policy.orchestration?.decodesAlone == false && scheduler.hasPrefill
-                && scheduling.carriesPrompt
-            let wantsPrefill = result.prefill != nil || (mustSplit && inquiry.request?.inference != nil)
+            let mustSplit = policy.orchestration?.decodesAlone == false && scheduler.hasPrefill
+            let wantsPrefill =
+                result.prefill != nil
+                || (mustSplit && scheduling.carriesPrompt && inquiry.request?.inference != nil)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
                 telemetry.disaggregated(
                     model: record.targetModel,
