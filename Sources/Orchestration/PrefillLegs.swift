@@ -59,9 +59,7 @@ extension Orchestrator {
             requestID: request.facts.requestID,
             attempt: request.prefills.made,
             timeout: timeout(request),
-            isLastMoment: isLastMoment(request),
-            // Beside a decode the engine may act on it only once.
-            mayResend: connector.order == .serial
+            isLastMoment: isLastMoment(request)
         )
     }
 

@@ -51,6 +51,8 @@ final class Transfer {
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
     private var timesSentAgain = 0
+    /// Something of the body went out: whatever comes after, a server may have had the request.
+    private var hasSent = false
     private var startedAt = MonotonicTime(nanoseconds: 0)
     /// Of a streamed response: bytes of its body so far, those behind its head included that nobody waits for any more.
     private var receivedBytes = 0
@@ -319,6 +321,7 @@ final class Transfer {
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
         guard let bytes, let body = pending?.request.body else { return Int(CURL_READFUNC_ABORT) }
+        hasSent = true
         return body.pieces.copy(from: &sent, into: UnsafeMutableRawBufferPointer(start: bytes, count: room))
     }
 
@@ -377,7 +380,7 @@ final class Transfer {
 
     private var timeoutCode: HTTPClientError.Code {
         // Set when the request is about to be sent, on a new connection and on a kept one.
-        apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
+        apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 && !hasSent ? .connectTimeout : .timeout
     }
 
     /// The same for what the caller or a shutdown ended.
@@ -389,6 +392,7 @@ final class Transfer {
         headerBytes = 0
         sent = PiecedBytes.Position()
         timesSentAgain = 0
+        hasSent = false
         receivedBytes = 0
         hasHead = false
         isHeadGiven = false
@@ -408,7 +412,10 @@ final class Transfer {
     private func error(_ code: CURLcode) -> HTTPClientError {
         if let abort { return abort }
         let text = errorText[0] == 0 ? String(cString: curl_easy_strerror(code)) : String(cString: errorText)
-        return HTTPClientError(self.code(of: code), text, responseStarted: responseStarted)
+        let error = HTTPClientError(self.code(of: code), text, responseStarted: responseStarted)
+        // It went out over a kept connection, which ended; that no other could be made does not undo it.
+        guard hasSent, error.isConnectFailure else { return error }
+        return HTTPClientError(.reset, "the kept connection ended before a response came: \(text)")
     }
 
     private func code(of code: CURLcode) -> HTTPClientError.Code {

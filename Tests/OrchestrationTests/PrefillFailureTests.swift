@@ -202,17 +202,6 @@ struct PrefillFailureTests {
         #expect(await (try late.run()).prepareError()?.word == "prefill exhausted: http_503 no_permit")
     }
 
-    @Test(
-        "A prefill may be sent again on a new connection unless its decode runs beside it",
-        arguments: ConnectorName.allCases
-    )
-    func resent(_ connector: ConnectorName) async throws {
-        let bench = OrchestrationBench(connector, script: allGood)
-        let order = try await bench.run().prepare()
-        #expect(bench.transport.sent(.prefill).map(\.leg.mayResend) == [!connector.isConcurrent])
-        bench.orchestrator.conclude(order, isDecoded: false)
-    }
-
     @Test("A last candidate without a permit after another's failure is exhaustion", arguments: ConnectorName.allCases)
     func lastWithoutPermit(_ connector: ConnectorName) async throws {
         let bench = OrchestrationBench(connector, prefills: 2) { sent in
