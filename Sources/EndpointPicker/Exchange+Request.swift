@@ -79,18 +79,28 @@ extension Exchange {
         if let legs, let plan = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
             return try await orchestrate(legs, as: plan, form, request?.inference, edits, forwarding)
         }
+        if legs?.mustSplit == true, isBodyHidden(form) { throw PickerError.hiddenBody }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
         try await tell(form, forwarding, isEdited: isEdited)
     }
 
     /// Tells Envoy where the request goes, with `body` as the endpoint shall get it.
-    func tell(_ form: Conversation.DecisionForm, _ forwarding: Forwarding, isEdited: Bool) async throws {
+    ///
+    /// - Parameter beforeLast: called before the last of what Envoy is told is on its way.
+    func tell(
+        _ form: Conversation.DecisionForm,
+        _ forwarding: Forwarding,
+        isEdited: Bool,
+        beforeLast: () -> Void = {}
+    ) async throws {
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, forwarding.destination)
         for header in forwarding.headers { mutation.set(header.name, header.value) }
         if hasOwnRequestID { mutation.set(ControlHeaders.requestID, record.requestID) }
-        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
+        if let parent = forwarding.traceParent ?? record.trace?.header {
+            mutation.set(ControlHeaders.traceParent, parent)
+        }
         if isEdited, body.count != record.requestBytes, form != .bufferedBody(isPartial: true) {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(body.count))
@@ -118,7 +128,16 @@ extension Exchange {
         // The model server's answer may take minutes; what the request held is needed no more.
         headers = HeaderList()
         let outgoing = body.take()
-        try await send(plan) { $0(outgoing.bytes) }
+        try await send(plan, from: { $0(outgoing.bytes) }, beforeLast: beforeLast)
+    }
+
+    /// Whether the request has a body of which Apus sees a part or nothing.
+    private func isBodyHidden(_ form: Conversation.DecisionForm) -> Bool {
+        switch form {
+        case .bufferedBody(let isPartial): isPartial
+        case .headers: headers["content-length"] ?? "0" != "0" || headers.contains("transfer-encoding")
+        case .headersAndBody, .trailers: false
+        }
     }
 
     /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.

@@ -207,8 +207,15 @@ final class Exchange {
     }
 
     /// Sends replies in order, each straight from `source` into the transport's buffer.
-    func send(_ plan: [PlannedReply], from source: ((RawSpan) -> Void) -> Void) async throws(RPCError) {
+    ///
+    /// - Parameter beforeLast: called before the last is.
+    func send(
+        _ plan: [PlannedReply],
+        from source: ((RawSpan) -> Void) -> Void,
+        beforeLast: () -> Void = {}
+    ) async throws(RPCError) {
         for (index, planned) in plan.enumerated() {
+            if index + 1 == plan.count { beforeLast() }
             var byteCount = 0
             source { byteCount = planned.reply.packedByteCount(body: $0.extracting(planned.body)) }
             try await call.send(byteCount: byteCount, moreFollows: index + 1 < plan.count) { out in

@@ -394,22 +394,27 @@ final class EventLoop: @unchecked Sendable {
                 guard let address = address?.pointee, let loop = from(context) else { return CURL_SOCKET_BAD }
                 let type = address.socktype | Int32(SOCK_CLOEXEC.rawValue)
                 let socket = Glibc.socket(address.family, type, address.protocol)
-                guard socket >= 0 else { return socket }
-                loop.remember(socket, Interest(isOurs: true))
-                keepAlive(socket)
+                if socket >= 0 {
+                    loop.remember(socket, Interest(isOurs: true))
+                    watchPeer(socket)
+                }
                 return socket
             }
 
-    /// A peer that has gone without a word is found out within 45 seconds: a stream may be silent for much longer than that.
-    private static func keepAlive(_ socket: Int32) {
-        for (level, option, value) in [
-            (Int32(SOL_SOCKET), SO_KEEPALIVE, Int32(1)), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 15),
-            (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10), (Int32(IPPROTO_TCP), TCP_KEEPCNT, 3),
-        ] {
-            withUnsafeBytes(of: value) { bytes in
-                _ = setsockopt(socket, level, option, bytes.baseAddress, socklen_t(bytes.count))
-            }
+    /// Lets the kernel find out that a host is gone without a word, so that an answer without a limit of time ends: nothing else would tell
+    /// of it. A silent connection is asked after half a minute and given up after a minute.
+    private static func watchPeer(_ socket: Int32) {
+        func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+            var value = value
+            setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
         }
+        let tcp = Int32(IPPROTO_TCP)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(tcp, TCP_KEEPIDLE, 30)
+        set(tcp, TCP_KEEPINTVL, 10)
+        set(tcp, TCP_KEEPCNT, 3)
+        // What was sent and is not acknowledged: milliseconds.
+        set(tcp, TCP_USER_TIMEOUT, 60_000)
     }
 
     /// For `CURLOPT_CLOSESOCKETFUNCTION`.
