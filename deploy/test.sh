@@ -66,7 +66,9 @@ test_all() {
     local name=$1
     shift
     step "build$name" swift build --build-tests "$@" || return
-    step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|$servers" "$@"
+    step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|RoutingSimulationTests|ApusBenchTests|$servers" "$@"
+    # Simulations compute for seconds on the threads that other tests wait for.
+    step "simulation tests$name" swift test --skip-build --disable-xctest --filter "RoutingSimulationTests|ApusBenchTests" "$@"
     step "server tests$name" swift test --skip-build --disable-xctest --filter "$servers" "$@"
     step "end-to-end tests$name" swift test --skip-build --disable-xctest --no-parallel --filter EndToEndTests "$@"
 }
