@@ -62,6 +62,7 @@ let package = Package(
         cLibrary("CSimdJSON", links: ["simdjson"]),
         cLibrary("CMicroHTTPD", links: ["microhttpd"]),
         cLibrary("COpenSSL", links: ["ssl", "crypto"]),
+        cLibrary("CEpoll", links: []),
 
         // The path of a byte
         library("Bytes", ["CXXHash"]),
@@ -95,6 +96,10 @@ let package = Package(
             ]
         ),
         library("EngineSimulation", ["Bytes"]),
+        library(
+            "RoutingSimulation",
+            ["Bytes", "Pool", "Scheduling", "Admission", "Configuration", "EndpointPicker"]
+        ),
 
         // Programs
         executable(
@@ -108,7 +113,10 @@ let package = Package(
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),
         executable(
             "apus-bench",
-            ["Admission", "Bytes", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "Scheduling"]
+            [
+                "Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
+                "Scheduling",
+            ]
         ),
 
         // Tests
@@ -129,8 +137,10 @@ let package = Package(
         tests("HTTPServer", ["SubRequests"]),
         tests("Certificates"),
         tests("EngineSimulation", ["Bytes"]),
+        tests("RoutingSimulation", ["Bytes"]),
         .testTarget(name: "ApusTests", dependencies: ["apus", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "ApusSimTests", dependencies: ["apus-sim", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "ApusBenchTests", dependencies: ["apus-bench", "TestSupport"], swiftSettings: swiftSettings),
         tests(
             "EndpointPicker",
             [

@@ -53,6 +53,10 @@ find_envoy() {
     APUS_ENVOY=$(bash deploy/install-envoy.sh) && export APUS_ENVOY && echo "$APUS_ENVOY"
 }
 
+find_schemas() {
+    APUS_SCHEMAS=$(bash deploy/install-schemas.sh) && export APUS_SCHEMAS && echo "$APUS_SCHEMAS"
+}
+
 # Three runs of the tests: those that start processes, or threads that block, come after the others and by themselves,
 # since all at once would be more than a small machine takes. The end-to-end tests come one after the other, so that a
 # server that is killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one
@@ -62,7 +66,9 @@ test_all() {
     local name=$1
     shift
     step "build$name" swift build --build-tests "$@" || return
-    step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|$servers" "$@"
+    step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|RoutingSimulationTests|ApusBenchTests|$servers" "$@"
+    # Simulations compute for seconds on the threads that other tests wait for.
+    step "simulation tests$name" swift test --skip-build --disable-xctest --filter "RoutingSimulationTests|ApusBenchTests" "$@"
     step "server tests$name" swift test --skip-build --disable-xctest --filter "$servers" "$@"
     step "end-to-end tests$name" swift test --skip-build --disable-xctest --no-parallel --filter EndToEndTests "$@"
 }
@@ -70,11 +76,14 @@ test_all() {
 # For the chart: its templates are Go's.
 step "dependencies" bash deploy/install-deps.sh golang-go python3-jsonschema python3-yaml || finish
 step "envoy" find_envoy || finish
+step "schemas" find_schemas
 step "format" swift format lint --strict --parallel --recursive Package.swift Sources Tests
 # A package of its own, which nothing else builds: a target that stopped compiling, or that falls over at once, is found here.
 step "fuzz targets" bash deploy/fuzz.sh 5
 step "generated code" bash deploy/check-generated.sh
 test_all ""
+# That every suite works; no figure of a debug build on a shared machine is judged.
+step "benchmarks" timeout 600 .build/debug/apus-bench report --short
 step "deployment" env APUS="$PWD/.build/debug/apus" /usr/bin/python3 Tests/Deployment/test_deployment.py
 if ((sanitizers)); then
     # The code under test aborts at the first report; Envoy and other programs that tests start are not instrumented.

@@ -147,10 +147,10 @@ package struct EndpointPickerConfiguration: Sendable {
         featureGates.last { $0.name == gate }?.isEnabled ?? false
     }
 
-    /// What counts when no configuration is given: queue-scorer 2, kv-cache-utilization-scorer 2, prefix-cache-scorer 3.
+    /// What counts when no configuration is given: prefill-cost-scorer.
     package static let builtIn: EndpointPickerConfiguration = {
         var configuration = EndpointPickerConfiguration(file: "built-in configuration")
-        let weights = [("queue-scorer", 2.0), ("kv-cache-utilization-scorer", 2.0), ("prefix-cache-scorer", 3.0)]
+        let weights = [("prefill-cost-scorer", 1.0)]
         configuration.plugins = weights.map { Plugin(type: $0.0) }
         configuration.profiles = [
             Profile(name: "default", plugins: weights.map { ProfilePlugin(Reference($0.0), weight: $0.1) })

@@ -148,11 +148,16 @@ package final class Director: Sendable {
             if let most = herding.picked(result.endpoint, on: candidates.snapshot) { telemetry.herded(most) }
             let decidedAt = MonotonicTime.now()
             note(result, scheduling, in: record, startedAt: startedAt, decidedAt: decidedAt, scheduler.prefixCache)
+            // Where an endpoint that decodes can do nothing alone, no decider can wish for that.
+            let mustSplit = policy.orchestration?.decodesAlone == false && scheduler.hasPrefill
+            let wantsPrefill =
+                result.prefill != nil
+                || (mustSplit && scheduling.carriesPrompt && inquiry.request?.inference != nil)
             if scheduler.handler.traits.disaggregates, scheduling.carriesPrompt {
                 telemetry.disaggregated(
                     model: record.targetModel,
                     encode: result.encode != nil,
-                    prefill: result.prefill != nil,
+                    prefill: wantsPrefill,
                     plugin: PluginLabels(
                         name: scheduler.handlerPlugin.name,
                         type: scheduler.handlerPlugin.type
@@ -182,8 +187,9 @@ package final class Director: Sendable {
                         record: record,
                         generator: generator
                     ),
-                    wantsPrefill: result.prefill != nil,
-                    wantsEncode: result.encode != nil
+                    wantsPrefill: wantsPrefill,
+                    wantsEncode: result.encode != nil,
+                    mustSplit: mustSplit
                 )
             }
             return decision
@@ -390,6 +396,8 @@ struct Forwarding {
     var headers: [(name: String, value: String)]
     /// Control headers that clients may send, in lower case.
     var clientHeaders: [String]
+    /// Takes the place of the gateway's part of the trace, for a decode that has one of its own.
+    var traceParent: String?
 }
 
 /// Where a request goes, and the load that it was given there.

@@ -98,6 +98,7 @@ extension Exchange {
         if let legs, let use = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
             return .orchestrate(legs, as: use, request?.inference, edits, forwarding)
         }
+        if legs?.mustSplit == true, isBodyHidden(form) { throw PickerError.hiddenBody }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
         return .tell(forwarding, isEdited: isEdited)
@@ -114,7 +115,9 @@ extension Exchange {
         mutation.set(ControlHeaders.destination, forwarding.destination)
         for header in forwarding.headers { mutation.set(header.name, header.value) }
         if hasOwnRequestID { mutation.set(ControlHeaders.requestID, record.requestID) }
-        if let trace = record.trace { mutation.set(ControlHeaders.traceParent, trace.header) }
+        if let parent = forwarding.traceParent ?? record.trace?.header {
+            mutation.set(ControlHeaders.traceParent, parent)
+        }
         if isEdited, bodyByteCount != record.requestBytes, form != .bufferedBody(isPartial: true) {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
             mutation.set("content-length", String(bodyByteCount))
@@ -141,6 +144,15 @@ extension Exchange {
             bodyByteCount: bodyByteCount,
             isBodyEdited: isEdited
         )
+    }
+
+    /// Whether the request has a body of which Apus sees a part or nothing.
+    private func isBodyHidden(_ form: Conversation.DecisionForm) -> Bool {
+        switch form {
+        case .bufferedBody(let isPartial): isPartial
+        case .headers: headers["content-length"] ?? "0" != "0" || headers.contains("transfer-encoding")
+        case .headersAndBody, .trailers: false
+        }
     }
 
     /// What the request asks, in as far as its body can be seen; nil for one without a body that Apus may read.

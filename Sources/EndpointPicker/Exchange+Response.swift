@@ -18,7 +18,7 @@ extension Exchange {
         follow(frame)
         notice(response)
         if let active = orchestrated {
-            if isFailedDecode(active) { return try await rescue(active) }
+            if isFailedDecode(active) { return try await rescue(active, from: .status) }
             if mayHold(active, isLast: isLast) {
                 var reply = Reply(.responseHeaders)
                 describe(&reply, frame)
@@ -145,7 +145,9 @@ extension Exchange {
 
     func answerResponseBody(_ frame: borrowing Frame, _ form: Conversation.ResponseForm) async throws {
         let arrivedAt = MonotonicTime.now()
-        if let active = orchestrated, failsLate(active, frame) { return try await rescue(active) }
+        if let active = orchestrated, failsLate(active, frame) {
+            return try await rescue(active, from: .badAnswer)
+        }
         try await releaseHead()
         read(frame, at: arrivedAt)
         switch form {

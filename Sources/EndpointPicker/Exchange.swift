@@ -221,8 +221,11 @@ final class Exchange {
     }
 
     /// Sends replies in order. Only the chunk that is being sent is ever in memory as a whole.
-    func send(_ plan: [PlannedReply], of body: PiecedBytes) async throws(RPCError) {
+    ///
+    /// - Parameter beforeLast: called before the last is.
+    func send(_ plan: [PlannedReply], of body: PiecedBytes, beforeLast: () -> Void) async throws(RPCError) {
         for (index, planned) in plan.enumerated() {
+            if index + 1 == plan.count { beforeLast() }
             let chunk = body.joined(planned.body)
             try await call.send(
                 byteCount: planned.reply.packedByteCount(body: chunk.bytes),

@@ -46,6 +46,28 @@ package enum JSONParts {
         }
     }
 
+    /// What to cut out of the object that begins at `start` so that it has no member of that name, commas included.
+    package static func places(of name: String, in bytes: RawSpan, from start: Int) -> [Range<Int>] {
+        var cuts: [Range<Int>] = []
+        /// Where the members at the object's beginning that go begin; nil once one stays.
+        var leading: Int?
+        var end: Int?
+        forEachMember(of: bytes, from: start) { part in
+            let goes = isName(part.keyRange, in: bytes, name)
+            if end == nil, goes { leading = part.keyRange.lowerBound }
+            if let first = leading, !goes {
+                cuts.append(first..<part.keyRange.lowerBound)
+                leading = nil
+            } else if goes, leading == nil, let end {
+                cuts.append(end..<part.valueRange.upperBound)
+            }
+            end = part.valueRange.upperBound
+            return true
+        }
+        if let leading, let end { cuts.append(leading..<end) }
+        return cuts
+    }
+
     /// The last member of that name of the object that begins at `start`.
     package static func member(_ name: String, of bytes: RawSpan, from start: Int = 0) -> JSONPart? {
         var found: JSONPart?

@@ -1,7 +1,7 @@
 internal import Bytes
 internal import Pool
 
-/// A prefill that is under way while its decode is. Dropping it ends it.
+/// A leg that is under way beside its request's way. Dropping it ends it; who waits for its end (`whenEnded`) may keep it.
 package final class CompanionLeg: Sendable {
     /// How it ended.
     struct Ending: Sendable {
@@ -79,11 +79,6 @@ package final class CompanionLeg: Sendable {
 
     package func cancel() {
         state.withLock { $0.task.take() }?.cancel()
-    }
-
-    /// Lets it go on to its own end even when it is dropped.
-    func letRun() {
-        state.withLock { $0.task = nil }
     }
 
     private func ended(

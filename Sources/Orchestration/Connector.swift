@@ -35,6 +35,25 @@ package protocol Connector: Sendable {
     /// - Parameter handover: what the prefill left; nil for a connector whose legs run at the same time.
     func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits)
 
+    /// The same for an endpoint that has computed the prompt itself, and has it in its own cache.
+    func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits)
+
+    /// Whether what a prefill left stays at its endpoint for long unless a decode has fetched it: then a decode is not called off before it
+    /// has, and one is sent for nothing but that when no other will be.
+    var mustBeFetched: Bool { get }
+
+    /// Makes the body of a decode that does nothing but fetch what the prefill left.
+    func editFetch(_ leg: LegContext, _ handover: Handover, _ edits: inout BodyEdits)
+
+    /// Whether the endpoint that decodes is asked first whether it needs a prefill at all.
+    func asksDecode(_ leg: LegContext) -> Bool
+
+    /// Makes the body of that question.
+    func editQuestion(_ leg: LegContext, _ edits: inout BodyEdits)
+
+    /// Reads the answer, of status 200: what the endpoint has cached; nil when that is too little.
+    func readQuestion(_ answer: RawSpan) throws(BadAnswer) -> Handover?
+
     /// What tells the decode endpoint to give up a request whose prefill has failed; nil when hanging up does.
     func abort(_ leg: LegContext) -> SideRequest?
 }
@@ -136,21 +155,26 @@ package struct Handover: Sendable, Equatable {
     package var cachedTokens: Int?
     /// Whether the prefill has already answered the request: there is nothing left to decode.
     package var isFinal: Bool
+    /// Where `isFinal`: the answer as the client shall get it; nil for the prefill's own.
+    package var answer: [UInt8]?
 
     package init(
         parameters: [UInt8] = [],
         extras: [(name: String, value: [UInt8])] = [],
         cachedTokens: Int? = nil,
-        isFinal: Bool = false
+        isFinal: Bool = false,
+        answer: [UInt8]? = nil
     ) {
         self.parameters = parameters
         self.extras = extras
         self.cachedTokens = cachedTokens
         self.isFinal = isFinal
+        self.answer = answer
     }
 
     package static func == (one: Handover, other: Handover) -> Bool {
         one.parameters == other.parameters && one.cachedTokens == other.cachedTokens && one.isFinal == other.isFinal
+            && one.answer == other.answer
             && one.extras.elementsEqual(other.extras) { $0.name == $1.name && $0.value == $1.value }
     }
 }

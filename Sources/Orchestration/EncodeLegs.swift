@@ -139,8 +139,10 @@ extension Orchestrator {
             return nil
         case .refused(let answer): return .refused(answer)
         case .cancelled: return .clientGone
-        case .noPermit:
+        case .noPermit(let isOverall):
             run.withoutPermit += 1
+            // No other endpoint would do either.
+            if isOverall { return .exhausted(.encode, request.failures) }
         case .elsewhere:
             run.hasStarted = true
             run.failures[item] += 1

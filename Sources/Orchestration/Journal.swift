@@ -18,8 +18,16 @@ package enum Checkpoint: String, Sendable {
 package protocol OrchestrationJournal: AnyObject {
     func reached(_ checkpoint: Checkpoint)
 
+    /// What was reached last was not reached after all.
+    func retracted(_ checkpoint: Checkpoint)
+
     /// A leg ended.
     func ended(_ leg: LegReport)
+
+    /// The request ends, and a leg goes on.
+    ///
+    /// - Returns: to be called when it has ended, from any thread.
+    func outlived(by leg: LegReport) -> @Sendable (LegReport) -> Void
 
     /// The request goes on from where an earlier one with its id had come.
     func resumed()
@@ -39,7 +47,7 @@ package struct LegReport: Sendable, Equatable {
     /// `ip:port`.
     package var endpoint: String
     package var attempt: Int
-    /// `ok`, `http_503`, or a `LegFailure.Code`.
+    /// `ok`, `http_503`, a `LegFailure.Code`, or `unfinished`.
     package var outcome: String
     package var seconds: Double
 

@@ -7,8 +7,8 @@ enum LegVerdict {
     case elsewhere(outcome: String, isInternalError: Bool)
     /// The request itself is wrong, in the engine's words.
     case refused(LegAnswer)
-    /// It was not sent: there was no room for it.
-    case noPermit
+    /// It was not sent: there was no room for it; at any endpoint, if `isOverall`.
+    case noPermit(isOverall: Bool)
     case cancelled
 
     init(_ result: Result<LegAnswer, LegFailure>) {
@@ -24,7 +24,7 @@ enum LegVerdict {
             }
         case .failure(let failure):
             switch failure.code {
-            case .noPermit: self = .noPermit
+            case .noPermit: self = .noPermit(isOverall: failure.isOverall)
             case .cancelled: self = .cancelled
             default: self = .elsewhere(outcome: failure.code.rawValue, isInternalError: false)
             }
@@ -32,6 +32,8 @@ enum LegVerdict {
     }
 
     static let okOutcome = "ok"
+    /// The request ended before the leg.
+    static let unfinishedOutcome = "unfinished"
 
     var isSuccess: Bool {
         if case .success = self { true } else { false }

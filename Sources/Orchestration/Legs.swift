@@ -23,6 +23,8 @@ package struct LegRequest: Sendable {
     package var isLastMoment: Bool
     /// Whether a connection that turns out to be dead may be replaced and the leg sent again; not where an engine may act on it only once.
     package var mayResend: Bool
+    /// Whether it waits for no permit: what ends another leg must not be refused because there are too many.
+    package var isUrgent = false
 
     package init(
         stage: Stage,
@@ -87,6 +89,8 @@ package struct LegFailure: Error, Sendable, Equatable {
     package var countsForBreaker: Bool
     /// Whether the request can have arrived.
     package var mayHaveArrived: Bool
+    /// Of `noPermit`: whether no other endpoint would do either.
+    package var isOverall: Bool
     package var seconds: Double
 
     package init(
@@ -94,12 +98,14 @@ package struct LegFailure: Error, Sendable, Equatable {
         _ message: String,
         countsForBreaker: Bool = false,
         mayHaveArrived: Bool = true,
+        isOverall: Bool = false,
         seconds: Double = 0
     ) {
         self.code = code
         self.message = message
         self.countsForBreaker = countsForBreaker
         self.mayHaveArrived = mayHaveArrived
+        self.isOverall = isOverall
         self.seconds = seconds
     }
 }
@@ -111,6 +117,12 @@ package protocol LegTransport: Sendable {
 
     /// Sends a leg and waits for the head of its answer; the body follows piece by piece.
     func open(_ leg: LegRequest) async -> Result<OpenLeg, LegFailure>
+
+    /// Whether there is an endpoint that could get no leg now for want of a permit.
+    var isFullSomewhere: Bool { get }
+
+    /// Whether a leg to the endpoint could start now.
+    func hasRoom(at endpoint: Endpoint) -> Bool
 }
 
 /// An answer whose body is still on its way. One task reads it. Dropping it closes the connection.
@@ -143,12 +155,17 @@ package protocol StagePicker: AnyObject {
     ///   - peer: the endpoint of the stage before.
     /// - Returns: nil when nobody is left.
     func pick(_ stage: Stage, peer: Endpoint?, excluding isExcluded: (Endpoint) -> Bool) -> StagePick?
+
+    /// Whether `pick` would find an endpoint now. Reserves and notes nothing.
+    func canPick(_ stage: Stage, excluding isExcluded: (Endpoint) -> Bool) -> Bool
 }
 
 /// An endpoint that was chosen for a leg, with the load that it was given.
 package final class StagePick {
     package let endpoint: Endpoint
     package var reservation: Reservation?
+    /// Of a decode after a prefill whose pair has failed before.
+    var pairPass: PairPass?
 
     package init(endpoint: Endpoint, reservation: consuming Reservation?) {
         self.endpoint = endpoint

@@ -75,6 +75,8 @@ package final class OrchestratedRequest {
     var failures: [LegReport] = []
     var hasTriedToResume = false
     var isExamined = false
+    var hasAskedDecode = false
+    var hasEnded = false
 
     /// - Parameters:
     ///   - deadline: when all sub-requests must be done.

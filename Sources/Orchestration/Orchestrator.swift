@@ -37,6 +37,9 @@ package final class Orchestrator: Sendable {
         self.sleep = sleep
     }
 
+    /// Whether an endpoint that decodes can compute the prompt, too.
+    package var decodesAlone: Bool { connector.decodesAlone }
+
     /// Whether a request that no prefill endpoint serves is left to the one that decodes.
     package var decodesLocally: Bool { settings.onExhausted == .decodeLocal && connector.decodesAlone }
 
@@ -58,6 +61,7 @@ package final class Orchestrator: Sendable {
         switch connector.order {
         case .serial:
             if request.finishedPrefill == nil { resume(request) }
+            if request.finishedPrefill == nil, let order = try await askDecode(for: request) { return order }
             if request.finishedPrefill == nil { try await prefill(request) }
             return try decodeOrder(request)
         case .concurrent:
@@ -90,24 +94,30 @@ package final class Orchestrator: Sendable {
         }
         guard let pick = pickDecode(request, after: finished?.endpoint) else { throw .noDecodeEndpoint }
         var edits = request.edits
+        // Nobody fetches a cache from itself.
+        let isOwn = finished?.endpoint.number == pick.endpoint.number
         if let finished, var context = request.context(settings.ports, attemptID: finished.attemptID) {
             context.prefill = finished.endpoint
             context.decode = pick.endpoint
-            connector.editDecode(context, finished.handover, &edits)
+            if isOwn {
+                connector.editOwnDecode(context, &edits)
+            } else {
+                connector.editDecode(context, finished.handover, &edits)
+            }
             request.journal.reached(.transferComplete)
         }
         return DecodeOrder(
             request,
             decode: pick,
             body: edits.applied(to: request.facts.body),
-            prefill: finished?.endpoint,
+            prefill: isOwn ? nil : finished?.endpoint,
             cachedTokens: finished.map { $0.handover.cachedTokens ?? 0 }
         )
     }
 
-    /// Those that cannot be reached, and pairs that have failed together, are avoided.
+    /// Those that cannot be reached, pairs that have failed together, and the endpoint that computed the prompt are avoided.
     ///
-    /// Where no other is left a pair is tried nevertheless. So is one that cannot be reached when the gateway sends the decode: it may know
+    /// Where no other is left they are tried nevertheless; one that cannot be reached, too: the gateway, if that sends the decode, may know
     /// better.
     func pickDecode(_ request: OrchestratedRequest, after prefill: Endpoint?) -> StagePick? {
         let now = now()
@@ -116,21 +126,49 @@ package final class Orchestrator: Sendable {
         if let first = request.first.removeValue(forKey: .decode), prefill == nil, !isOut(first.endpoint) {
             return first
         }
-        if let prefill, !pairs.isEmpty {
-            let pick = request.picker.pick(.decode, peer: prefill) {
-                isOut($0) || !self.pairs.allows(prefill, $0, at: now)
-            }
-            if let pick { return pick }
+        if let prefill {
+            let isOutOrItself: (Endpoint) -> Bool = { isOut($0) || $0.number == prefill.number }
+            if !pairs.isEmpty, let pick = pickInGoodPair(request, prefill, isOutOrItself, at: now) { return pick }
+            if let pick = request.picker.pick(.decode, peer: prefill, excluding: isOutOrItself) { return pick }
         }
         if let pick = request.picker.pick(.decode, peer: prefill, excluding: isOut) { return pick }
         // A prefill can be done without; for the decode an endpoint that may be down is better than none.
         return request.picker.pick(.decode, peer: prefill) { failed.contains($0.number) }
     }
 
-    /// Notes what became of a decode after its prefill, as far as the two endpoints together are concerned.
+    private func pickInGoodPair(
+        _ request: OrchestratedRequest,
+        _ prefill: Endpoint,
+        _ isOut: (Endpoint) -> Bool,
+        at now: MonotonicTime
+    ) -> StagePick? {
+        // Pairs whose one try another request is making.
+        var taken: Set<Int> = []
+        while true {
+            let pick = request.picker.pick(.decode, peer: prefill) {
+                isOut($0) || taken.contains($0.number) || !pairs.allows(prefill, $0, at: now)
+            }
+            guard let pick else { return nil }
+            pick.pairPass = pairs.enter(prefill, pick.endpoint, at: now)
+            if pick.pairPass != nil { return pick }
+            taken.insert(pick.endpoint.number)
+        }
+    }
+
+    /// Notes what became of a decode after its prefill, as far as the two endpoints together are concerned. The first word counts.
     package func decodeEnded(_ order: DecodeOrder, failed: Bool) {
-        guard let prefill = order.prefill, let decode = order.endpoint else { return }
-        pairs.ended(prefill, decode, failed: failed, at: now(), breakerPolicy)
+        guard let prefill = order.prefill, let decode = order.decode, !order.hasReportedPair else { return }
+        order.hasReportedPair = true
+        pairs.ended(prefill, decode.endpoint, decode.pairPass.take(), failed: failed, at: now(), breakerPolicy)
+    }
+
+    /// The same by the status of the decode's answer: that a decode endpoint is full, or refuses the request, says nothing of the two.
+    package func decodeAnswered(_ order: DecodeOrder, status: Int) {
+        if status < 400 {
+            decodeEnded(order, failed: false)
+        } else if status >= 500, status != 503 {
+            decodeEnded(order, failed: true)
+        }
     }
 
     // MARK: Coming again
@@ -157,8 +195,15 @@ package final class Orchestrator: Sendable {
 
     /// The request ends: what no decode has seen is kept for its return, or lost. No leg may follow.
     package func end(_ request: OrchestratedRequest) {
+        guard !request.hasEnded else { return }
+        request.hasEnded = true
         request.first.removeAll()
         if let finished = request.finishedPrefill.take(), finished.answer == nil {
+            if connector.mustBeFetched {
+                request.journal.stranded()
+                fetch(finished, request)
+                return request.releaseBody()
+            }
             let lost = key(of: request).map { resumptions.keep(finished, for: $0, at: now()) } ?? 1
             for _ in 0..<lost { request.journal.stranded() }
         }
@@ -190,6 +235,7 @@ package final class DecodeOrder {
     let abort: SideRequest?
     let request: OrchestratedRequest
     var hasReportedCompanion = false
+    var hasReportedPair = false
 
     package var endpoint: Endpoint? { decode?.endpoint }
 

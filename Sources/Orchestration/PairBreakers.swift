@@ -20,34 +20,71 @@ package final class PairBreakers: Sendable {
     var isEmpty: Bool { breakers.withLock { $0.isEmpty } }
 
     package func allows(_ prefill: Endpoint, _ decode: Endpoint, at now: MonotonicTime) -> Bool {
-        breaker(prefill, decode)?.allows(at: now) ?? true
+        breaker(Pair(prefill: prefill.number, decode: decode.number))?.allows(at: now) ?? true
+    }
+
+    /// Lets a decode go to the pair, or not: nil. Where the pair has failed before, one may try at a time.
+    package func enter(_ prefill: Endpoint, _ decode: Endpoint, at now: MonotonicTime) -> PairPass? {
+        guard let breaker = breaker(Pair(prefill: prefill.number, decode: decode.number)) else {
+            return PairPass(breaker: nil, pass: nil)
+        }
+        guard let pass = breaker.enter(at: now) else { return nil }
+        return PairPass(breaker: breaker, pass: pass)
     }
 
     /// What the two came to together.
+    ///
+    /// - Parameter pass: nil for a decode that went there since there was nobody else.
     package func ended(
         _ prefill: Endpoint,
         _ decode: Endpoint,
+        _ pass: consuming PairPass?,
         failed: Bool,
         at now: MonotonicTime,
         _ policy: Breaker.Policy
     ) {
         let pair = Pair(prefill: prefill.number, decode: decode.number)
-        let breaker: Breaker? = breakers.withLock { breakers in
-            if let known = breakers[pair] {
-                if !failed { breakers[pair] = nil }
-                return known
-            }
-            guard failed else { return nil }
+        guard let known = failed ? known(pair, at: now) : breaker(pair) else { return }
+        let own = pass?.take(of: known)
+        if failed {
+            let entered = own ?? known.enter(at: now)
+            entered?.failed(at: now, policy)
+        } else {
+            own?.succeeded()
+            forget(pair, known, at: now)
+        }
+    }
+
+    /// Nothing is held against a pair that is well.
+    private func forget(_ pair: Pair, _ breaker: Breaker, at now: MonotonicTime) {
+        guard breaker.state(at: now) == .closed else { return }
+        breakers.withLock { if $0[pair] === breaker { $0[pair] = nil } }
+    }
+
+    /// The pair's breaker, from now on if it had none; nil when there is no room.
+    private func known(_ pair: Pair, at now: MonotonicTime) -> Breaker? {
+        breakers.withLock { breakers in
+            if let known = breakers[pair] { return known }
             if breakers.count >= Self.limit { breakers = breakers.filter { $0.value.state(at: now) == .open } }
             guard breakers.count < Self.limit else { return nil }
             let new = Breaker()
             breakers[pair] = new
             return new
         }
-        if failed { breaker?.enter(at: now)?.failed(at: now, policy) }
     }
 
-    private func breaker(_ prefill: Endpoint, _ decode: Endpoint) -> Breaker? {
-        breakers.withLock { $0[Pair(prefill: prefill.number, decode: decode.number)] }
+    private func breaker(_ pair: Pair) -> Breaker? {
+        breakers.withLock { $0[pair] }
+    }
+}
+
+/// One decode that was let go to a pair. Dropped without a word it says nothing of the two.
+package struct PairPass: ~Copyable, Sendable {
+    fileprivate let breaker: Breaker?
+    fileprivate var pass: BreakerPass?
+
+    /// The pass, if it is one of this breaker.
+    fileprivate consuming func take(of breaker: Breaker) -> BreakerPass? {
+        self.breaker === breaker ? pass.take() : nil
     }
 }

@@ -54,6 +54,18 @@ extension Orchestrator {
             context.peer = peer
         }
         guard let decode = pickDecode(request, after: pick.endpoint) else { throw .noDecodeEndpoint }
+        if decode.endpoint.number == pick.endpoint.number, connector.decodesAlone {
+            pick.reservation = nil
+            request.journal.retracted(.prefillSelected)
+            request.journal.decodedAlone("no other endpoint than the prefill's decodes")
+            return DecodeOrder(
+                request,
+                decode: decode,
+                body: request.edits.applied(to: request.facts.body),
+                prefill: nil,
+                cachedTokens: nil
+            )
+        }
         context.decode = decode.endpoint
         let companion = companion(of: request, pick, pass, context)
         if let ending = try await early(companion, request), !ending.verdict.isSuccess {
@@ -218,9 +230,33 @@ extension Orchestrator {
             return
         }
         order.hasReportedCompanion = true
-        let outcome = isDecoded ? LegVerdict.okOutcome : LegFailure.Code.cancelled.rawValue
-        if isDecoded { companion.letRun() } else { companion.cancel() }
-        report(order.request, companion.leg, outcome, seconds: now().seconds(since: companion.startedAt))
+        guard isDecoded else {
+            companion.cancel()
+            let seconds = now().seconds(since: companion.startedAt)
+            return report(order.request, companion.leg, LegFailure.Code.cancelled.rawValue, seconds: seconds)
+        }
+        outlive(companion, order.request)
+    }
+
+    /// Lets a leg go on to its end when its request has ended, and then tells how it did.
+    func outlive(_ companion: CompanionLeg, _ request: OrchestratedRequest) {
+        let leg = companion.leg
+        let unfinished = LegReport(
+            stage: leg.stage,
+            endpoint: leg.endpoint.hostPort,
+            attempt: leg.attempt,
+            outcome: LegVerdict.unfinishedOutcome,
+            seconds: now().seconds(since: companion.startedAt)
+        )
+        let tell = request.journal.outlived(by: unfinished)
+        // This keeps it until then.
+        companion.whenEnded { [companion] in
+            guard let ending = companion.ending else { return }
+            var report = unfinished
+            report.outcome = ending.verdict.outcome
+            report.seconds = ending.seconds
+            tell(report)
+        }
     }
 
     /// Tells the decode endpoint to give up, twice, as the first may come before the request itself.
@@ -228,13 +264,15 @@ extension Orchestrator {
         guard let side = order.abort, let endpoint = order.endpoint else { return }
         let request = order.request
         let attempt = max(1, request.decodeAttempts)
-        let leg = sideLeg(side, to: endpoint, .decode, request, attempt: attempt, timeout: .seconds(3))
+        var leg = sideLeg(side, to: endpoint, .decode, request, attempt: attempt, timeout: .seconds(3))
+        leg.isUrgent = true
+        let urgent = leg
         let transport = request.transport
         let sleep = sleep
         Task {
-            _ = await transport.send(leg)
+            _ = await transport.send(urgent)
             try? await sleep(Self.abortInterval)
-            _ = await transport.send(leg)
+            _ = await transport.send(urgent)
         }
     }
 }

@@ -110,7 +110,7 @@ extension Orchestrator {
         if handover.isFinal {
             // A stream cannot be answered by a whole body: that request is decoded from its beginning.
             guard !context.request.stream else { return true }
-            finished.answer = answer.body
+            finished.answer = handover.answer.map { SharedBytes(ByteBuffer(copying: $0)) } ?? answer.body
         }
         request.finishedPrefill = finished
         return true
@@ -120,7 +120,7 @@ extension Orchestrator {
     func failed(_ verdict: LegVerdict, _ request: OrchestratedRequest) throws(OrchestrationError) {
         switch verdict {
         case .success: break
-        case .noPermit: request.prefills.hadNoPermit()
+        case .noPermit(let isOverall): request.prefills.hadNoPermit(isOverall: isOverall)
         case .elsewhere(_, let isInternalError): request.prefills.failed(isInternalError: isInternalError)
         case .refused(let answer): throw .refused(answer)
         case .cancelled: throw .clientGone
@@ -161,9 +161,11 @@ struct PrefillAttempts {
     private var failures = 0
     private var internalErrors = 0
     private var withoutPermit = 0
+    /// There is no permit for any endpoint.
+    private var isFull = false
 
     /// A second internal error is taken for the request's own doing: it shall not go round all endpoints.
-    func mayGoOn(limit: Int) -> Bool { failures < limit && internalErrors < 2 }
+    func mayGoOn(limit: Int) -> Bool { failures < limit && internalErrors < 2 && !isFull }
 
     /// No attempt could start for want of a permit.
     var isStarved: Bool { made == 0 && withoutPermit > 0 }
@@ -176,8 +178,9 @@ struct PrefillAttempts {
     }
 
     /// The attempt that `began` did not start.
-    mutating func hadNoPermit() {
+    mutating func hadNoPermit(isOverall: Bool) {
         made -= 1
         withoutPermit += 1
+        isFull = isOverall
     }
 }

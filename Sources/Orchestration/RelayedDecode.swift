@@ -23,12 +23,15 @@ extension Orchestrator {
     /// Runs a request to the point where its answer has begun.
     package func relayDecode(of request: OrchestratedRequest) async throws(OrchestrationError) -> RelayedDecode {
         var tally = DecodeTally()
-        while tally.failures < settings.maxAttempts {
+        while tally.failures < settings.maxAttempts, !tally.isFull {
             guard now() < request.deadline else { throw .deadline }
             let order: DecodeOrder
             do throws(OrchestrationError) {
+                try checkRoom(for: request)
                 order = try await prepareDecode(of: request)
             } catch .noDecodeEndpoint where !request.failedDecodes.isEmpty {
+                break
+            } catch .noPermit where tally.failures > 0 {
                 break
             }
             if let answer = order.answer {
@@ -58,6 +61,18 @@ extension Orchestrator {
         if now() >= request.deadline { throw .deadline }
         if tally.failures == 0, tally.withoutPermit > 0 { throw .noPermit }
         throw .exhausted(.decode, request.failures)
+    }
+
+    /// No prompt is computed that no endpoint could decode.
+    private func checkRoom(for request: OrchestratedRequest) throws(OrchestrationError) {
+        guard request.wantsPrefill || request.wantsEncode, request.finishedPrefill == nil else { return }
+        let (failed, transport) = (request.failedDecodes, request.transport)
+        guard transport.isFullSomewhere || !failed.isEmpty else { return }
+        if request.picker.canPick(.decode, excluding: { failed.contains($0.number) || !transport.hasRoom(at: $0) }) {
+            return
+        }
+        let isAnyLeft = request.picker.canPick(.decode) { failed.contains($0.number) }
+        if isAnyLeft { throw .noPermit } else { throw .noDecodeEndpoint }
     }
 
     /// One attempt; nil when it has failed.
@@ -99,13 +114,15 @@ extension Orchestrator {
                 )
             }
             tally.failures += 1
-            decodeEnded(order, failed: open.status >= 500 && open.status != 503)
+            decodeAnswered(order, status: open.status)
             failed("http_\(open.status)")
         case .failed(let failure):
             switch failure.code {
             case .noPermit:
                 request.decodeAttempts -= 1
+                request.journal.retracted(.decodeForwarded)
                 tally.withoutPermit += 1
+                tally.isFull = failure.isOverall
                 failed(failure.code.rawValue)
                 return nil
             case .cancelled:
@@ -117,7 +134,7 @@ extension Orchestrator {
             tally.failures += 1
             if failure.countsForBreaker { pass?.failed(at: now(), breakerPolicy) } else { pass?.succeeded() }
             // A request that did not arrive has spent nothing: the next endpoint may have what the prefill left.
-            if failure.mayHaveArrived { order.spend() }
+            if failure.mayHaveArrived { order.spend() } else { request.journal.retracted(.decodeForwarded) }
             if failure.speaksAgainstPair { decodeEnded(order, failed: true) }
             failed(failure.code.rawValue)
         case .companionFailed:
@@ -155,10 +172,13 @@ extension Orchestrator {
     /// Sends the decode and waits for the first piece of its answer; nil when the client leaves before.
     private func begin(_ leg: LegRequest, _ order: DecodeOrder, _ request: OrchestratedRequest) async -> Beginning? {
         let transport = request.transport
+        let isShielded = order.prefill != nil && connector.mustBeFetched
         let companion = order.companion
         return await request.watch.during {
             await withTaskGroup(of: Beginning?.self) { group in
-                group.addTask { await self.begin(leg, transport) }
+                group.addTask {
+                    if isShielded { await self.beginShielded(leg, transport) } else { await self.begin(leg, transport) }
+                }
                 if let companion {
                     group.addTask {
                         guard let ending = await companion.end(), !ending.verdict.isSuccess else { return nil }
@@ -173,6 +193,22 @@ extension Orchestrator {
             }
         }
     }
+
+    /// The same, not called off at once: until its first byte, or for a time in which the prompt's cache has been fetched.
+    private func beginShielded(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
+        let beginning = Task { await begin(leg, transport) }
+        return await withTaskCancellationHandler {
+            await beginning.value
+        } onCancel: {
+            Task { [sleep] in
+                try? await sleep(Self.fetchTime)
+                beginning.cancel()
+            }
+        }
+    }
+
+    /// What fetching a prompt's cache takes at most, in the common case.
+    private static let fetchTime = Duration.seconds(5)
 
     private func begin(_ leg: LegRequest, _ transport: any LegTransport) async -> Beginning {
         let startedAt = now()
@@ -219,6 +255,8 @@ extension Orchestrator {
 private struct DecodeTally {
     var failures = 0
     var withoutPermit = 0
+    /// There is no permit for any endpoint.
+    var isFull = false
 }
 
 private final class Flag: Sendable {

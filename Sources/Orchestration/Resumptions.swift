@@ -31,6 +31,8 @@ package final class Resumptions: Sendable {
         var all: [Key: FinishedPrefill] = [:]
         /// Before this none of them runs out.
         var nextExpiry: MonotonicTime?
+        /// Whether somebody waits for that.
+        var isTimed = false
 
         /// Drops what ran out, and says how much that was.
         mutating func expire(at now: MonotonicTime) -> Int {
@@ -43,20 +45,62 @@ package final class Resumptions: Sendable {
     }
 
     private let entries = Lock(Entries())
+    private let now: @Sendable () -> MonotonicTime
+    private let sleep: @Sendable (Duration) async throws -> Void
+    private let expired: (@Sendable (Int) -> Void)?
 
-    package init() {}
+    /// - Parameters:
+    ///   - sleep: returns after that time of `now`.
+    ///   - expired: told, soon after, how many entries ran out, without those that `keep` and `take` tell of. Nil: only those tell.
+    package init(
+        now: @escaping @Sendable () -> MonotonicTime = { .now() },
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
+        expired: (@Sendable (Int) -> Void)? = nil
+    ) {
+        self.now = now
+        self.sleep = sleep
+        self.expired = expired
+    }
 
     /// Keeps what no decode has seen.
     ///
     /// - Returns: how many are lost: those that ran out meanwhile, one with the same key, and this one when it is too old or there is no room.
     package func keep(_ finished: FinishedPrefill, for key: Key, at now: MonotonicTime) -> Int {
-        entries.withLock { entries in
+        let (lost, begins) = entries.withLock { entries in
             let expired = entries.expire(at: now)
             let expiry = finished.expiresAt
-            guard expiry > now, entries.all.count < Self.limit else { return expired + 1 }
+            guard expiry > now, entries.all.count < Self.limit else { return (expired + 1, false) }
             entries.nextExpiry = min(expiry, entries.nextExpiry ?? expiry)
-            return expired + (entries.all.updateValue(finished, forKey: key) == nil ? 0 : 1)
+            let lost = expired + (entries.all.updateValue(finished, forKey: key) == nil ? 0 : 1)
+            let begins = self.expired != nil && !entries.isTimed
+            if begins { entries.isTimed = true }
+            return (lost, begins)
         }
+        if begins { waitForExpiry() }
+        return lost
+    }
+
+    /// Drops entries when they run out, until there are none.
+    private func waitForExpiry() {
+        Task { [weak self, now, sleep] in
+            while let next = self?.nextExpiry() {
+                // A sleep that fails is none of ours: nobody cancels this.
+                try? await sleep(max(.milliseconds(1), next.elapsed(since: now())))
+                self?.expireNow()
+            }
+        }
+    }
+
+    private func nextExpiry() -> MonotonicTime? {
+        entries.withLock { entries in
+            if entries.nextExpiry == nil { entries.isTimed = false }
+            return entries.nextExpiry
+        }
+    }
+
+    private func expireNow() {
+        let count = entries.withLock { $0.expire(at: now()) }
+        if count > 0 { expired?(count) }
     }
 
     /// Takes what was kept for the request, if it is still good.

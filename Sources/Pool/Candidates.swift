@@ -25,6 +25,8 @@ package struct Candidates: Sendable {
         /// Requests that wait, as far as can be told: those of the page, and of what was sent since what the engine is not taken to run
         /// at once.
         package let queued: Float
+        /// Requests on the page that Apus did not send, as far as can be told.
+        package let foreign: Float
         /// Effective share of the KV cache in use, 0...1.
         package let kvCacheUsage: Float
         /// What Apus has in flight there in all.
@@ -34,6 +36,8 @@ package struct Candidates: Sendable {
         package let preference: Preference
         /// The endpoint's latest reservation when the load was read.
         let latestReservation: UInt64
+        /// The higher, the later it was given its latest request, among all endpoints of the pool; 0 when it never was.
+        package let turn: UInt64
     }
 
     package let snapshot: Snapshot
@@ -103,11 +107,19 @@ package struct Candidates: Sendable {
                     ended: load.endedRequests
                 )
             ),
+            foreign: Float(
+                max(
+                    0,
+                    snapshot.metrics[index].waitingQueueSize + snapshot.metrics[index].runningRequests
+                        - (load.requests - load.unseenRequests) - load.endedRequests
+                )
+            ),
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,
             inFlightTokens: load.tokens,
             preference: preference,
-            latestReservation: load.latest
+            latestReservation: load.latest,
+            turn: load.turn
         )
     }
 }

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// What a source of endpoints says of one model server.
 package struct EndpointDescription: Hashable, Sendable {
     package var name: String
@@ -39,6 +41,8 @@ package final class Endpoint: Sendable {
     package let labels: [String: String]
     /// `address:port`, an IPv6 address in brackets: what goes into `x-gateway-destination-endpoint`.
     package let hostPort: String
+    /// Of `hostPort`: the same in every process that knows this endpoint.
+    package let hash: UInt64
     /// Unique for the life of the process and never used again; dense enough to index tables by it.
     package let number: Int
     /// What Apus itself has sent here and has not seen end.
@@ -59,6 +63,7 @@ package final class Endpoint: Sendable {
         port = description.port
         labels = description.labels
         hostPort = Self.hostPort(address: description.address, port: description.port)
+        hash = XXH3.hash(hostPort)
         self.number = number
         self.load = load
         self.breaker = breaker

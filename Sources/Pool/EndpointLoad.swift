@@ -1,4 +1,12 @@
 internal import Bytes
+private import Synchronization
+
+/// Numbers the reservations of one pool in the order in which they are made.
+final class ReservationTurns: Sendable {
+    private let latest = Atomic<UInt64>(0)
+
+    func next() -> UInt64 { latest.wrappingAdd(1, ordering: .relaxed).newValue }
+}
 
 /// The load that Apus itself has put on one endpoint: reservations that have not ended.
 ///
@@ -17,6 +25,8 @@ package final class EndpointLoad: Sendable {
         package var endedRequests = 0
         /// The number of the latest reservation; changes with every new one.
         package var latest: UInt64 = 0
+        /// The same among those of all endpoints of the pool: the endpoint with the highest was chosen last.
+        package var turn: UInt64 = 0
     }
 
     private struct Unseen {
@@ -35,8 +45,11 @@ package final class EndpointLoad: Sendable {
     }
 
     private let state = Lock(State())
+    private let turns: ReservationTurns
 
-    init() {}
+    init(_ turns: ReservationTurns = ReservationTurns()) {
+        self.turns = turns
+    }
 
     package var reading: Reading {
         state.withLock { $0.reading }
@@ -56,16 +69,17 @@ package final class EndpointLoad: Sendable {
 
     /// Adds one request and numbers it.
     func add(tokens: Int) -> UInt64 {
-        state.withLock { Self.add(tokens, to: &$0) }
+        state.withLock { add(tokens, to: &$0) }
     }
 
     /// Adds one request, unless another was added since the reading whose `latest` is `expected`.
     func add(tokens: Int, ifLatestIs expected: UInt64) -> UInt64? {
-        state.withLock { $0.reading.latest == expected ? Self.add(tokens, to: &$0) : nil }
+        state.withLock { $0.reading.latest == expected ? add(tokens, to: &$0) : nil }
     }
 
-    private static func add(_ tokens: Int, to state: inout State) -> UInt64 {
+    private func add(_ tokens: Int, to state: inout State) -> UInt64 {
         state.reading.latest += 1
+        state.reading.turn = turns.next()
         state.reading.requests += 1
         state.reading.tokens += tokens
         state.reading.unseenRequests += 1

@@ -47,6 +47,7 @@ package final class Pool: Sendable {
     private let published = Lock(Snapshot.empty)
     let lingering = Lingering()
     private let watch = PoolWatch()
+    private let turns = ReservationTurns()
 
     package init(stalenessThreshold: Duration) {
         self.stalenessThreshold = stalenessThreshold
@@ -146,7 +147,7 @@ package final class Pool: Sendable {
         }
         if let departed { return Record(endpoint: departed) }
         defer { nextNumber += 1 }
-        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(), watch: watch))
+        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(turns), watch: watch))
     }
 
     // MARK: Scraping

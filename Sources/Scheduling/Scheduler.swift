@@ -91,6 +91,11 @@ package struct Scheduler: Sendable {
         return profile.run(request, candidates, using: &generator)
     }
 
+    /// Whether there is a profile for endpoints that compute prompts for others.
+    package var hasPrefill: Bool {
+        handler.traits.disaggregates && handler.profile(of: .prefill).map { names.contains($0) } == true
+    }
+
     /// Remembers that a stage of the request was given to `result`'s endpoint, which has the prompt in its cache from now on.
     package func record(_ request: SchedulingRequest, _ result: ProfileResult) {
         guard let prefixCache, !request.prefix.hashes.isEmpty else { return }

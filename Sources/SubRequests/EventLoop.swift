@@ -394,9 +394,28 @@ final class EventLoop: @unchecked Sendable {
                 guard let address = address?.pointee, let loop = from(context) else { return CURL_SOCKET_BAD }
                 let type = address.socktype | Int32(SOCK_CLOEXEC.rawValue)
                 let socket = Glibc.socket(address.family, type, address.protocol)
-                if socket >= 0 { loop.remember(socket, Interest(isOurs: true)) }
+                if socket >= 0 {
+                    loop.remember(socket, Interest(isOurs: true))
+                    watchPeer(socket)
+                }
                 return socket
             }
+
+    /// Lets the kernel find out that a host is gone without a word, so that an answer without a limit of time ends: nothing else would tell
+    /// of it. A silent connection is asked after half a minute and given up after a minute.
+    private static func watchPeer(_ socket: Int32) {
+        func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+            var value = value
+            setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
+        let tcp = Int32(IPPROTO_TCP)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(tcp, TCP_KEEPIDLE, 30)
+        set(tcp, TCP_KEEPINTVL, 10)
+        set(tcp, TCP_KEEPCNT, 3)
+        // What was sent and is not acknowledged: milliseconds.
+        set(tcp, TCP_USER_TIMEOUT, 60_000)
+    }
 
     /// For `CURLOPT_CLOSESOCKETFUNCTION`.
     static let closeSocket: @convention(c) (UnsafeMutableRawPointer?, curl_socket_t) -> Int32 = { context, socket in

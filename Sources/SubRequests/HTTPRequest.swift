@@ -53,6 +53,9 @@ package struct HTTPRequest: Sendable {
     package var wantsHeaders: Bool
     /// Whom to trust over `https://`.
     package var trust: TLSTrust?
+    /// `host:port:host:port`: where the address names the former, the connection goes to the latter. What a certificate is compared with stays the
+    /// address' host.
+    package var connectTo: String?
 
     package init(
         method: String = "GET",

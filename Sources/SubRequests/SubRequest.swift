@@ -62,7 +62,8 @@ package struct SubRequest: Sendable {
     package var maxResponseBytes: Int?
     /// False for what the server must not see twice: as `HTTPRequest.maySendAgain`.
     package var maySendAgain = true
-
+    /// True for what must not be refused for want of a permit. It is counted like the others.
+    package var isUrgent = false
     /// True for a port that speaks plain http, whatever the settings say of the others.
     package var isPlain = false
 

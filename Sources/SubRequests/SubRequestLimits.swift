@@ -42,14 +42,16 @@ package final class SubRequestLimits: Sendable {
     }
 
     /// A permit for one sub-request to the endpoint, a `host:port`.
-    package func acquire(_ endpoint: String) throws(NoPermit) -> SubRequestPermit {
+    ///
+    /// - Parameter isUrgent: whether it is given whatever the limits; it is counted all the same.
+    package func acquire(_ endpoint: String, isUrgent: Bool = false) throws(NoPermit) -> SubRequestPermit {
         let refusal = state.withLock { state -> NoPermit? in
-            guard state.counts.inUse < state.maxConcurrent else {
+            guard isUrgent || state.counts.inUse < state.maxConcurrent else {
                 state.counts.refusedOverall += 1
                 return .overall
             }
             let used = state.counts.perEndpoint[endpoint, default: 0]
-            guard used < state.maxPerEndpoint else {
+            guard isUrgent || used < state.maxPerEndpoint else {
                 state.counts.refusedByEndpoint += 1
                 return .endpoint
             }
@@ -64,6 +66,23 @@ package final class SubRequestLimits: Sendable {
     /// The same, nil without saying why.
     package func tryAcquire(_ endpoint: String) -> SubRequestPermit? {
         do { return try acquire(endpoint) } catch { return nil }
+    }
+
+    /// Whether there is an endpoint for which no permit is left.
+    package var isFullSomewhere: Bool {
+        state.withLock { state in
+            state.counts.inUse >= state.maxConcurrent
+                || (state.counts.inUse >= state.maxPerEndpoint
+                    && state.counts.perEndpoint.values.contains { $0 >= state.maxPerEndpoint })
+        }
+    }
+
+    /// Whether a permit for the endpoint is left.
+    package func hasRoom(_ endpoint: String) -> Bool {
+        state.withLock { state in
+            state.counts.inUse < state.maxConcurrent
+                && state.counts.perEndpoint[endpoint, default: 0] < state.maxPerEndpoint
+        }
     }
 
     fileprivate func giveBack(_ endpoint: String) {

@@ -33,7 +33,10 @@ package final class SubRequester: Sendable {
     /// Sends the request and waits for the whole answer.
     package func send(_ request: SubRequest) async -> SubRequestOutcome {
         do {
-            return await send(request, holding: try limits.acquire(request.target.authority))
+            return await send(
+                request,
+                holding: try limits.acquire(request.target.authority, isUrgent: request.isUrgent)
+            )
         } catch {
             return .failed(.noPermit(error, request.target))
         }
@@ -68,7 +71,10 @@ package final class SubRequester: Sendable {
     /// Sends the request and waits for the head of the answer. An answer that is no success is read whole.
     package func open(_ request: SubRequest) async -> SubRequestOpening {
         do {
-            return await open(request, holding: try limits.acquire(request.target.authority))
+            return await open(
+                request,
+                holding: try limits.acquire(request.target.authority, isUrgent: request.isUrgent)
+            )
         } catch {
             return .failed(.noPermit(error, request.target))
         }

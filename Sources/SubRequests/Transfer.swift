@@ -46,11 +46,14 @@ final class Transfer {
     private(set) var pending: PendingRequest?
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private var fields: UnsafeMutablePointer<curl_slist>?
+    private var connectTo: UnsafeMutablePointer<curl_slist>?
     private var body = ByteBuffer()
     private var headers: [HTTPField] = []
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
     private var timesSentAgain = 0
+    /// Something of the body went out: whatever comes after, a server may have had the request.
+    private var hasSent = false
     private var startedAt = MonotonicTime(nanoseconds: 0)
     /// Of a streamed response: bytes of its body so far, those behind its head included that nobody waits for any more.
     private var receivedBytes = 0
@@ -112,6 +115,7 @@ final class Transfer {
     deinit {
         curl_easy_cleanup(easy)
         curl_slist_free_all(fields)
+        curl_slist_free_all(connectTo)
         errorText.deallocate()
     }
 
@@ -130,6 +134,10 @@ final class Transfer {
         if let wanted = request.trust, wanted != trust {
             wanted.apply(to: easy)
             trust = wanted
+        }
+        if let rule = request.connectTo {
+            connectTo = curl_slist_append(nil, rule)
+            set(CURLOPT_CONNECT_TO, connectTo)
         }
         prepareMethod(request)
         prepareHeaders(request)
@@ -267,7 +275,7 @@ final class Transfer {
         if isEnd, !hasHead { hasHead = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 200 }
         let buffer: StreamBuffer? = if case .streaming(let buffer) = pending.receiver { buffer } else { nil }
         guard pending.request.wantsHeaders || buffer != nil else { return count }
-        let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+        let line = Self.text(UnsafeRawBufferPointer(start: bytes, count: count))
         if isEnd {
             if let buffer, hasHead { finishHead(buffer) }
         } else if line.utf8.starts(with: "HTTP/".utf8), !hasHead {
@@ -278,6 +286,12 @@ final class Transfer {
             headers.append(HTTPField(String(ASCII.trimmed(line[..<colon])), String(value)))
         }
         return count
+    }
+
+    /// A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of which nothing gets lost.
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
+        String(validating: bytes, as: UTF8.self)
+            ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
     }
 
     private func finishHead(_ buffer: StreamBuffer) {
@@ -313,6 +327,7 @@ final class Transfer {
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
         guard let bytes, let body = pending?.request.body else { return Int(CURL_READFUNC_ABORT) }
+        hasSent = true
         return body.pieces.copy(from: &sent, into: UnsafeMutableRawBufferPointer(start: bytes, count: room))
     }
 
@@ -371,7 +386,7 @@ final class Transfer {
 
     private var timeoutCode: HTTPClientError.Code {
         // Set when the request is about to be sent, on a new connection and on a kept one.
-        apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 ? .connectTimeout : .timeout
+        apus_easy_get_offset(easy, CURLINFO_PRETRANSFER_TIME_T) == 0 && !hasSent ? .connectTimeout : .timeout
     }
 
     /// The same for what the caller or a shutdown ended.
@@ -383,6 +398,7 @@ final class Transfer {
         headerBytes = 0
         sent = PiecedBytes.Position()
         timesSentAgain = 0
+        hasSent = false
         receivedBytes = 0
         hasHead = false
         isHeadGiven = false
@@ -396,13 +412,21 @@ final class Transfer {
             curl_slist_free_all(fields)
             fields = nil
         }
+        if connectTo != nil {
+            set(CURLOPT_CONNECT_TO, nil)
+            curl_slist_free_all(connectTo)
+            connectTo = nil
+        }
         if body.count > Self.maxKeptBytes { body.removeAll() } else { body.removeAllKeepingCapacity() }
     }
 
     private func error(_ code: CURLcode) -> HTTPClientError {
         if let abort { return abort }
         let text = errorText[0] == 0 ? String(cString: curl_easy_strerror(code)) : String(cString: errorText)
-        return HTTPClientError(self.code(of: code), text, responseStarted: responseStarted)
+        let error = HTTPClientError(self.code(of: code), text, responseStarted: responseStarted)
+        // It went out over a kept connection, which ended; that no other could be made does not undo it.
+        guard hasSent, error.isConnectFailure else { return error }
+        return HTTPClientError(.reset, "the kept connection ended before a response came: \(text)")
     }
 
     private func code(of code: CURLcode) -> HTTPClientError.Code {

@@ -3,6 +3,7 @@ internal import Bytes
 /// What happened in a test, in order; a test awaits the entry it is about instead of sleeping.
 package final class EventLog<Entry: Sendable>: Sendable {
     private struct Waiter {
+        let number: Int
         let isMet: @Sendable ([Entry]) -> Bool
         let continuation: CheckedContinuation<Void, Never>
     }
@@ -10,6 +11,7 @@ package final class EventLog<Entry: Sendable>: Sendable {
     private struct State {
         var entries: [Entry] = []
         var waiters: [Waiter] = []
+        var lastNumber = 0
     }
 
     private let state = Lock(State())
@@ -30,16 +32,32 @@ package final class EventLog<Entry: Sendable>: Sendable {
         for continuation in met { continuation.resume() }
     }
 
-    /// Returns once the entries so far meet the condition.
+    /// Returns once the entries so far meet the condition, or when the task is cancelled: a test whose time is up ends.
     package func wait(until isMet: @escaping @Sendable ([Entry]) -> Bool) async {
-        await withCheckedContinuation { continuation in
-            let isMetNow = state.withLock { state in
-                if isMet(state.entries) { return true }
-                state.waiters.append(Waiter(isMet: isMet, continuation: continuation))
-                return false
-            }
-            if isMetNow { continuation.resume() }
+        let number = state.withLock { state in
+            state.lastNumber += 1
+            return state.lastNumber
         }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    // Cancelled meanwhile: `cancel` has found nobody, or finds nobody when it comes.
+                    if Task.isCancelled || isMet(state.entries) { return true }
+                    state.waiters.append(Waiter(number: number, isMet: isMet, continuation: continuation))
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            cancel(number)
+        }
+    }
+
+    private func cancel(_ number: Int) {
+        let waiter = state.withLock { state in
+            state.waiters.firstIndex { $0.number == number }.map { state.waiters.remove(at: $0) }
+        }
+        waiter?.continuation.resume()
     }
 
     package func wait(forCount count: Int) async {

@@ -6,8 +6,10 @@ import RPC
 enum BareServerCommand {
     private static let help = """
         usage: apus-bench bare-server [--port 0] [--bind-address 127.0.0.1] [--io-threads 1] [--body-bytes 2048]
+                                      [--destinations HOST:PORT,...]
 
-        Prints `ext_proc listening on HOST:PORT` on standard output and serves until SIGTERM.
+        Prints `ext_proc listening on HOST:PORT` on standard output and serves until SIGTERM. With --destinations it names these
+        in turn and answers with as many bytes of body as came, in as many pieces, as it must behind a real Envoy.
 
         """
 
@@ -18,6 +20,7 @@ enum BareServerCommand {
         let address = arguments.string("bind-address") ?? "127.0.0.1"
         let pollers = try arguments.integer("io-threads", default: 1, in: 1...256)
         let bodyBytes = try arguments.integer("body-bytes", default: 2048, in: 1...3_000_000)
+        let destinations = arguments.string("destinations")?.split(separator: ",").map { String($0) } ?? []
         try arguments.finish()
 
         // Before the first thread, so that every thread has them blocked and `sigwait` gets them.
@@ -27,10 +30,17 @@ enum BareServerCommand {
         sigaddset(&signals, SIGINT)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
-        let replies = Replies(bodyBytes: bodyBytes)
+        let handler: Handler
+        if destinations.isEmpty {
+            let replies = Replies(bodyBytes: bodyBytes)
+            handler = { await answer($0, replies) }
+        } else {
+            let echo = ConstantEcho(destinations: destinations)
+            handler = { await echo.answer($0) }
+        }
         let server = try Server(
             configuration: ServerConfiguration(bindAddress: address, port: port, pollers: pollers),
-            services: [Frames.method: { await answer($0, replies) }]
+            services: [Frames.method: handler]
         )
         write("ext_proc listening on \(address):\(server.port)\n", to: 1)
         var received: Int32 = 0
@@ -74,14 +84,13 @@ enum BareServerCommand {
 }
 
 /// Replies of the size that a picker's are: the destination in a header and in metadata, and the bodies as they came.
-private struct Replies: Sendable {
+struct Replies: Sendable {
     let requestHeaders: [UInt8]
     let requestBody: [UInt8]
     let responseHeaders: [UInt8]
     let responseBody: [UInt8]
 
-    init(bodyBytes: Int) {
-        let destination = "127.0.0.1:8000"
+    init(bodyBytes: Int, destination: String = "127.0.0.1:8000") {
         requestHeaders = ProtobufWriter.message { reply in
             reply.message(Frames.ReplyField.requestHeaders) { headers in
                 headers.message(1) { response in
@@ -113,7 +122,7 @@ private struct Replies: Sendable {
         }
         responseBody = Self.body(
             Frames.ReplyField.responseBody,
-            Frames(family: 0, bodyBytes: 1).response[1].count
+            Frames(family: 0, shape: LoadShape(bodyBytes: 1)).response[1].count
         )
     }
 

@@ -19,9 +19,11 @@ enum FloorCommand {
           --sim-argument ARG      one more argument for it; may be repeated
           --endpoints A,B,...     model servers that run already, instead of --sim
           --endpoint-count 10     model servers that --sim simulates
-          --json                  one JSON object instead of the table
+          --short                 a few requests, to see that it works
+          --json                  JSON instead of the text
+          --html FILE             also write a page
 
-        A request is 15 headers, the body in one frame and end_of_stream in an empty second one, as Envoy sends it; after
+        A request is 15 headers, the body in frames of 64 KiB and end_of_stream in an empty second one, as Envoy sends it; after
         the replies come response headers and a JSON body with usage; after those replies half-close and status.
 
         """
@@ -31,43 +33,62 @@ enum FloorCommand {
         var requests = 20_000
         var concurrency = 32
         var connections = 1
-        var rounds = 5
+        var rounds: Int
         var warmUp = 2000
         var bodyBytes = 2048
         var ioThreads = 1
-        var apus = sibling("apus")
+        var apus: String
         var apusArguments: [String] = []
-        var sim = sibling("apus-sim")
+        var sim: String
         var simArguments: [String] = []
         var endpoints: String?
         var endpointCount = 10
-        var asJSON = false
 
-        init(_ words: [String]) throws {
-            var arguments = try Arguments(words, flags: ["json"])
+        /// The default ones, made small in a short run.
+        init(_ run: BenchRun) {
+            requests = run.scaled(requests, short: 300)
+            warmUp = run.scaled(warmUp, short: 20)
+            rounds = run.rounds()
+            apus = run.apus
+            sim = run.simulator
+        }
+
+        /// Those that are given, the default ones otherwise.
+        init(_ arguments: inout Arguments, _ run: BenchRun) throws {
+            self.init(run)
             only = arguments.string("only")
             guard only == nil || only == "bare" || only == "apus" else { throw BenchError("--only is bare or apus") }
             requests = try arguments.integer("requests", default: requests)
             concurrency = try arguments.integer("concurrency", default: concurrency, in: 1...100_000)
             connections = try arguments.integer("connections", default: connections, in: 1...1000)
-            rounds = try arguments.integer("rounds", default: rounds, in: 1...1000)
             warmUp = try arguments.integer("warm-up", default: warmUp, in: 0...1_000_000)
             bodyBytes = try arguments.integer("body-bytes", default: bodyBytes, in: 128...3_000_000)
             ioThreads = try arguments.integer("io-threads", default: ioThreads, in: 1...256)
-            apus = arguments.string("apus") ?? apus
             apusArguments = arguments.strings("apus-argument")
-            sim = arguments.string("sim") ?? sim
             simArguments = arguments.strings("sim-argument")
             endpoints = arguments.string("endpoints")
             endpointCount = try arguments.integer("endpoint-count", default: endpointCount, in: 1...10_000)
-            asJSON = arguments.flag("json")
-            try arguments.finish()
         }
     }
 
     static func run(_ words: [String]) throws {
         if words.contains("--help") { return write(help, to: 1) }
-        let options = try Options(words)
+        var arguments = try Arguments(words, flags: ["json", "short"])
+        let asJSON = arguments.flag("json")
+        let output = try ReportOutput(&arguments)
+        let options = try Options(&arguments, output.run)
+        try arguments.finish()
+        let start = RunStart()
+        let section = try section(options, output.run)
+        try output.deliver(Report([section], run: output.run, start: start), asJSON: asJSON)
+    }
+
+    /// The section of a report.
+    static func section(_ run: BenchRun) throws -> Section {
+        try section(Options(run), run)
+    }
+
+    private static func section(_ options: Options, _ run: BenchRun) throws -> Section {
         let withBare = options.only != "apus"
         let withApus = options.only != "bare"
 
@@ -104,105 +125,34 @@ enum FloorCommand {
 
         var contenders: [Contender] = []
         if let bare {
-            contenders.append(Contender("bare", bare.pid, try bare.wait(for: "ext_proc listening on ")[0], options))
+            contenders.append(try contender("bare", bare, options))
         }
         if let apus {
-            contenders.append(Contender("apus", apus.pid, try apus.wait(for: "ext_proc listening on ")[0], options))
+            contenders.append(try contender("apus", apus, options))
             // The first scrapes, so that every endpoint is known.
             usleep(500_000)
         }
-        for contender in contenders where options.warmUp > 0 { try contender.warmUp(options) }
+        for contender in contenders where options.warmUp > 0 {
+            contender.warmUp(requests: options.warmUp, concurrency: options.concurrency)
+        }
         for round in 1...options.rounds {
             for contender in contenders {
-                try contender.measure(options)
-                if !options.asJSON { write("round \(round): \(contender.lastRound)\n", to: 2) }
+                try contender.measure(requests: options.requests, concurrency: options.concurrency)
+                run.progress("round \(round): \(contender.lastRound)")
             }
         }
-        write(options.asJSON ? FloorReport.json(contenders, options) : FloorReport.table(contenders, options), to: 1)
-        if contenders.contains(where: { $0.failures.values.contains { $0 > 0 } }) {
-            throw BenchError("some requests failed")
-        }
-    }
-}
-
-/// A use: the process lives at least until here.
-private func keep(_ process: ChildProcess?) {}
-
-/// One server under the load, and its rounds.
-final class Contender {
-    struct Round {
-        var cpuMicroseconds = 0.0
-        var contextSwitches = 0.0
-        var p50Milliseconds = 0.0
-        var p99Milliseconds = 0.0
-        var pickP50Milliseconds = 0.0
-        var pickP99Milliseconds = 0.0
-        var requestsPerSecond = 0.0
-        var clientCPUMicroseconds = 0.0
-        /// By thread name, per request.
-        var threads: [String: (cpuMicroseconds: Double, contextSwitches: Double)] = [:]
+        return FloorSection.make(contenders, options)
     }
 
-    let name: String
-    private let pid: pid_t
-    private let client: LoadClient
-    private(set) var rounds: [Round] = []
-    private(set) var failures: [String: Int] = [:]
-    private(set) var residentBytes = 0
-
-    init(_ name: String, _ pid: pid_t, _ address: String, _ options: FloorCommand.Options) {
-        self.name = name
-        self.pid = pid
-        client = LoadClient(target: address, connections: options.connections, bodyBytes: options.bodyBytes)
-    }
-
-    func warmUp(_ options: FloorCommand.Options) throws {
-        let result = client.run(requests: options.warmUp, concurrency: options.concurrency)
-        failures.merge(result.failures, uniquingKeysWith: +)
-        _ = try ProcessUsage(pid: pid)
-    }
-
-    func measure(_ options: FloorCommand.Options) throws {
-        let before = try ProcessUsage(pid: pid)
-        let result = client.run(requests: options.requests, concurrency: options.concurrency)
-        let after = try ProcessUsage(pid: pid)
-        let count = Double(result.requests)
-        rounds.append(
-            Round(
-                cpuMicroseconds: Double(after.cpuNanoseconds - before.cpuNanoseconds) / 1000 / count,
-                contextSwitches: Double(after.contextSwitches - before.contextSwitches) / count,
-                p50Milliseconds: result.latencies.quantile(0.5) * 1000,
-                p99Milliseconds: result.latencies.quantile(0.99) * 1000,
-                pickP50Milliseconds: result.pickLatencies.quantile(0.5) * 1000,
-                pickP99Milliseconds: result.pickLatencies.quantile(0.99) * 1000,
-                requestsPerSecond: count / result.seconds,
-                clientCPUMicroseconds: Double(result.cpuNanoseconds) / 1000 / count
-            )
+    private static func contender(_ name: String, _ process: ChildProcess, _ options: Options) throws -> Contender {
+        let client = LoadClient(
+            target: try process.wait(for: "ext_proc listening on ")[0],
+            connections: options.connections,
+            shape: LoadShape(bodyBytes: options.bodyBytes)
         )
-        for (name, share) in after.shares {
-            let earlier = before.shares[name] ?? ProcessUsage.Share()
-            rounds[rounds.count - 1].threads[name] = (
-                Double(share.cpuNanoseconds - earlier.cpuNanoseconds) / 1000 / count,
-                Double(share.contextSwitches - earlier.contextSwitches) / count
-            )
-        }
-        residentBytes = after.residentBytes
-        failures.merge(result.failures, uniquingKeysWith: +)
-    }
-
-    func spread(_ value: KeyPath<Round, Double>) -> Spread {
-        Spread(rounds.map { $0[keyPath: value] })
-    }
-
-    /// The names of threads that used anything worth a line.
-    var threadNames: [String] {
-        Set(rounds.flatMap { $0.threads.filter { $1.cpuMicroseconds >= 0.1 || $1.contextSwitches >= 0.01 }.keys })
-            .sorted()
-    }
-
-    var lastRound: String {
-        guard let round = rounds.last else { return name }
-        return "\(name.padded(to: 4)) \(round.cpuMicroseconds.fixed(1)) µs/request, "
-            + "\(round.contextSwitches.fixed(2)) switches, \(round.requestsPerSecond.fixed(0)) requests/s"
+        return Contender(name, process.pid, client)
     }
 }
+
+/// A use: the process lives at least until here. For `defer`, since the optimizer may end an object after its last use.
+func keep(_ process: ChildProcess?) {}

@@ -16,7 +16,14 @@ final class LoadStream {
     private var pickTime: Double?
     private var repliesLeft: Set<UInt8> = []
     private var isResponding = false
+    /// Pieces of a streamed response that are not sent yet. Each follows the reply to the one before: tokens come apart.
+    private var pieces: ArraySlice<grpc_slice> = []
+    private var pieceTime = 0.0
     private var failure: String?
+    /// Whether the first piece of its response has been answered, and nothing more will be sent.
+    private(set) var isHeld = false
+    /// Whether all of its request is on its way and nothing has been answered.
+    var isWaiting: Bool { slots != nil && outbox.isEmpty && !isSending && !isResponding }
 
     init(client: LoadClient) {
         self.client = client
@@ -25,12 +32,13 @@ final class LoadStream {
     func start(_ call: OpaquePointer?, _ frames: FrameSlices) {
         slots = apus_client_slots_create(call)
         self.frames = frames
-        outbox = frames.request[1...]
+        outbox = frames.isBuffered ? [] : frames.request[1...]
         isSending = true
         mustHalfClose = false
         pickTime = nil
         failure = nil
         isResponding = false
+        pieces = []
         repliesLeft = [Frames.ReplyField.requestHeaders, Frames.ReplyField.requestBody]
         startTime = monotonicSeconds()
         pending = 3
@@ -86,9 +94,20 @@ final class LoadStream {
     private func note(_ bytes: UnsafeRawBufferPointer) {
         let field = UInt8(truncatingIfNeeded: ProtobufPeek.firstField(below: Frames.ReplyField.limit, in: bytes) ?? 0)
         switch field {
+        case Frames.ReplyField.responseBody where isStreaming:
+            client.answered(chunkAfter: monotonicSeconds() - pieceTime)
+            if client.holdsResponses { return isHeld = true }
+            if let piece = pieces.popFirst() { return sendPiece(piece) }
         case Frames.ReplyField.requestBody, Frames.ReplyField.responseBody:
-            guard ProtobufPeek.integer(at: Frames.ReplyField.endOfStream(field), in: bytes) == 1 else { return }
-        case Frames.ReplyField.requestHeaders, Frames.ReplyField.responseHeaders: break
+            guard isBuffered || ProtobufPeek.integer(at: Frames.ReplyField.endOfStream(field), in: bytes) == 1 else {
+                return
+            }
+        case Frames.ReplyField.requestHeaders where isBuffered: outbox = frames?.request[1...] ?? []
+        case Frames.ReplyField.requestHeaders: break
+        case Frames.ReplyField.responseHeaders:
+            if isBuffered, !ProtobufPeek.contains(Frames.ReplyField.modeOverride, in: bytes) {
+                failure = "the response's body was not refused"
+            }
         default:
             failure = field == Frames.ReplyField.immediate ? "immediate response" : "unexpected reply \(field)"
             outbox = []
@@ -96,16 +115,45 @@ final class LoadStream {
             return sendNext()
         }
         if repliesLeft.remove(field) == nil { failure = "reply \(field) out of turn" }
-        guard repliesLeft.isEmpty else { return }
+        if repliesLeft.isEmpty { takeTurn() }
+        sendNext()
+    }
+
+    private var isBuffered: Bool { frames?.isBuffered == true }
+    /// Whether replies to pieces of a response are expected one by one.
+    private var isStreaming: Bool { isResponding && (frames?.response.count ?? 0) > 2 && frames?.isPaced == true }
+
+    /// All replies to the request, or to the response, have come.
+    private func takeTurn() {
         if isResponding {
             mustHalfClose = true
-        } else {
-            isResponding = true
-            pickTime = monotonicSeconds()
-            repliesLeft = [Frames.ReplyField.responseHeaders, Frames.ReplyField.responseBody]
-            outbox = frames?.response[...] ?? []
+            return
         }
+        pickTime = monotonicSeconds()
+        if client.endsAfterPick {
+            mustHalfClose = true
+            return
+        }
+        isResponding = true
+        let response = frames?.response ?? []
+        repliesLeft = [Frames.ReplyField.responseHeaders]
+        if response.count > 1 { repliesLeft.insert(Frames.ReplyField.responseBody) }
+        let first = frames?.isPaced == false ? response.count : 2
+        outbox = response.prefix(first)
+        pieces = response.dropFirst(first)
+        pieceTime = pickTime ?? 0
+    }
+
+    private func sendPiece(_ piece: grpc_slice) {
+        pieceTime = monotonicSeconds()
+        outbox = [piece]
         sendNext()
+    }
+
+    /// Hangs up.
+    func cancel() {
+        guard let call = slots?.pointee.call else { return }
+        grpc_call_cancel(call, nil)
     }
 
     private func finish() {

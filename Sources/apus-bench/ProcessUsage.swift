@@ -46,6 +46,16 @@ struct ProcessUsage {
     }
 }
 
+/// What a process has used of the CPU, with the threads that have ended.
+func processCPUNanoseconds(of pid: pid_t) throws -> Int {
+    var clock = clockid_t()
+    var time = timespec()
+    guard clock_getcpuclockid(pid, &clock) == 0, clock_gettime(clock, &time) == 0 else {
+        throw BenchError("there is no process \(pid)")
+    }
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 /// What this process's threads have used of the CPU.
 func processCPUNanoseconds() -> Int {
     var time = timespec()

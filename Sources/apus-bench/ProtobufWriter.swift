@@ -57,6 +57,15 @@ struct ProtobufPeek {
         return nil
     }
 
+    /// Whether there is a field with this number.
+    static func contains(_ number: UInt8, in bytes: UnsafeRawBufferPointer) -> Bool {
+        var peek = ProtobufPeek(bytes)
+        while let field = peek.next() {
+            if field.number == UInt64(number) { return true }
+        }
+        return false
+    }
+
     /// The varint at the end of a path of message fields; 0 when it is absent.
     static func integer(at path: [UInt64], in bytes: UnsafeRawBufferPointer) -> UInt64 {
         var peek = ProtobufPeek(bytes)
@@ -65,6 +74,16 @@ struct ProtobufPeek {
             if path.count == 1 { return field.value }
             guard let content = field.content else { return 0 }
             return integer(at: Array(path.dropFirst()), in: content)
+        }
+        return 0
+    }
+
+    /// The size of the bytes, string or message at the end of a path of message fields; 0 when it is absent.
+    static func length(at path: [UInt64], in bytes: UnsafeRawBufferPointer) -> Int {
+        var peek = ProtobufPeek(bytes)
+        while let field = peek.next() {
+            guard field.number == path.first, let content = field.content else { continue }
+            return path.count == 1 ? content.count : length(at: Array(path.dropFirst()), in: content)
         }
         return 0
     }

@@ -38,6 +38,27 @@ extension Double {
         return (value < 0 ? "-" : "") + "\(all / Int(scale))." + String(repeating: "0", count: digits - fraction.count)
             + fraction
     }
+
+    /// The same, with commas between thousands.
+    func grouped(_ digits: Int) -> String {
+        let text = fixed(digits)
+        guard rounded(digits).magnitude >= 1000, isFinite, magnitude < 1e15 else { return text }
+        let whole = text.prefix { $0 != "." }
+        var grouped = ""
+        for (place, digit) in whole.reversed().enumerated() {
+            if place > 0, place % 3 == 0, digit != "-" { grouped.append(",") }
+            grouped.append(digit)
+        }
+        return String(grouped.reversed()) + text.dropFirst(whole.count)
+    }
+}
+
+extension Int {
+    /// With commas between thousands.
+    var grouped: String { Double(self).grouped(0) }
+
+    /// With a noun that takes an s: `1 round`, `5 rounds`.
+    func of(_ noun: String) -> String { "\(grouped) \(noun)\(self == 1 ? "" : "s")" }
 }
 
 extension String {

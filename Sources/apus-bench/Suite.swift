@@ -1,4 +1,4 @@
-/// Measurements that are made in this process, several rounds each, and printed as one table.
+/// Measurements that are made in this process, several rounds each, and shown as one table.
 struct Suite {
     /// One line of the table.
     struct Line {
@@ -7,7 +7,7 @@ struct Suite {
         let key: String
         let unit: String
         var digits = 1
-        /// What the value is meant not to exceed; printed beside it, never checked.
+        /// What the value is meant not to exceed.
         var goal: Double?
         var values: [Double] = []
 
@@ -15,10 +15,18 @@ struct Suite {
     }
 
     let rounds: Int
+    /// Whether repetitions may be few.
+    let isShort: Bool
     private(set) var lines: [Line] = []
 
-    init(rounds: Int) {
+    init(rounds: Int, isShort: Bool) {
         self.rounds = rounds
+        self.isShort = isShort
+    }
+
+    /// Repetitions of something small: a hundredth of `full` in a short run.
+    func repetitions(_ full: Int) -> Int {
+        isShort ? max(1, full / 100) : full
     }
 
     /// Adds the line of a measurement that is repeated as often as there are rounds. Progress goes to standard error.
@@ -38,32 +46,33 @@ struct Suite {
         lines += group
     }
 
-    // MARK: Reports
+    // MARK: Report
 
-    var table: String {
-        var text = "\nmedian [lowest … highest] of \(rounds) rounds\n\n"
-        let width = (lines.map(\.title.count).max() ?? 0) + 2
+    /// One table, a row a line, and the goals of those that have one.
+    func section(key: String, title: String, method: [String]) -> Section {
+        var table = Table(title: "Medians of \(rounds.of("round"))", key: key, columns: [])
+        var section = Section(key: key, title: title, method: method)
+        table.columns = [Table.Column(title: "value", key: "value", unit: "", digits: 2)]
         for line in lines {
-            text += line.title + String(repeating: " ", count: width - line.title.count)
-            text += Self.text(line.spread, line).padded(to: 26) + " " + line.unit
-            if let goal = line.goal { text += " (meant: at most \(goal.fixed(0)))" }
-            text += "\n"
+            table.rows.append(Table.Row(title: "\(line.title), \(line.unit)", key: line.key, values: [line.spread]))
+            guard let goal = line.goal else { continue }
+            section.goals.append(
+                Goal(
+                    title: line.title,
+                    key: line.key,
+                    unit: line.unit,
+                    value: line.spread.median,
+                    limit: goal,
+                    digits: line.digits
+                )
+            )
         }
-        return text
-    }
-
-    var json: String {
-        let fields = lines.map { line in
-            let spread = line.spread
-            let digits = line.digits + 1
-            return #""\#(line.key)":{"unit":"\#(line.unit)","median":\#(spread.median.rounded(digits)),"#
-                + #""lowest":\#(spread.lowest.rounded(digits)),"highest":\#(spread.highest.rounded(digits))}"#
-        }
-        return #"{"rounds":\#(rounds),"# + fields.joined(separator: ",") + "}\n"
+        section.tables = [table]
+        return section
     }
 
     private static func text(_ spread: Spread, _ line: Line) -> String {
-        "\(spread.median.fixed(line.digits)) [\(spread.lowest.fixed(line.digits)) … \(spread.highest.fixed(line.digits))]"
+        spread.text(line.digits)
     }
 }
 

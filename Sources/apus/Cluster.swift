@@ -42,14 +42,18 @@ final class Cluster: Sendable {
         self.log = log
         let api = KubernetesClient(access, client: client)
         review = options.metricsEndpointAuth ? AccessReview(KubernetesClient(access, client: client)) : nil
+        for warning in access.warnings { log.warning("\(warning)") }
         let settings = KubernetesDiscovery.Settings(try Self.source(options), namespace: options.namespace)
+        let changes = ChangeLog { count, changes in
+            log.info("endpoints changed", ["count": count, "changes": changes])
+        }
         discovery = KubernetesDiscovery(settings, client: api) { event in
             switch event {
             case .endpoints(let endpoints):
                 pool.replaceEndpoints(endpoints)
                 prefixIndex.prune(keeping: pool.snapshot)
                 readiness.clear(.poolMissing)
-                log.info("endpoints changed", ["count": endpoints.count])
+                changes.note(endpoints.count)
             case .poolMissing:
                 readiness.set(.poolMissing)
                 if pool.isSynced { pool.replaceEndpoints([]) }
@@ -71,7 +75,9 @@ final class Cluster: Sendable {
                 log.warning("passed over: \(what); others like it will not be mentioned")
             }
         }
-        election = options.leaderElection ? Self.election(options, api, readiness, log) : nil
+        election =
+            options.leaderElection
+            ? Self.election(options, KubernetesClient(access, client: client), readiness, log) : nil
         if election != nil { readiness.set(.standby) }
         expose(telemetry.metrics.registry)
     }

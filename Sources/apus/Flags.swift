@@ -12,6 +12,8 @@ struct Flag: Sendable {
     enum Kind: Sendable {
         case bool(Target<Bool>)
         case text(Target<String>)
+        /// Values with commas between them; each time that it is given adds some.
+        case list(Target<String>)
         case integer(Target<Int>, ClosedRange<Int>)
         /// With a unit, at least the given one.
         case duration(Target<Duration>, atLeast: Duration)
@@ -39,7 +41,7 @@ struct Flag: Sendable {
             Flag(name: "pool-namespace", kind: .text(\.poolNamespace), help: "the pool's namespace"),
             Flag(name: "pool-group", kind: .text(\.poolGroup), help: "the API group of the InferencePool"),
             Flag(name: "endpoint-selector", kind: .text(\.endpointSelector), help: "labels of the pods to serve"),
-            Flag(name: "endpoint-target-ports", kind: .text(\.endpointTargetPorts), help: "their ports"),
+            Flag(name: "endpoint-target-ports", kind: .list(\.endpointTargetPorts), help: "their ports"),
             Flag(
                 name: "disable-endpoint-subset-filter",
                 kind: .bool(\.disableSubsetFilter),
@@ -121,7 +123,11 @@ struct Flag: Sendable {
                 kind: .bool(\.emitEndpointScores),
                 help: "tell the picked endpoints' scores in dynamic metadata"
             ),
-            Flag(name: "io-threads", kind: .integer(\.ioThreads, 0...1024), help: "gRPC pollers, 0 for one per four cores"),
+            Flag(
+                name: "io-threads",
+                kind: .integer(\.ioThreads, 0...1024),
+                help: "gRPC pollers, 0 for one per four cores"
+            ),
             Flag(name: "tracing", kind: .bool(\.tracing), help: "export traces where an OTLP endpoint is set"),
             Flag(name: "v", kind: .integer(\.verbosity, 0...100), help: "verbosity of the log"),
             Flag(name: "log-format", kind: .choice(\.logFormat, ["text", "json"]), help: "text or json"),
@@ -182,6 +188,8 @@ extension ServeOptions {
             self[keyPath: target] = parsed
         case .text(let target):
             self[keyPath: target] = value
+        case .list(let target):
+            self[keyPath: target] += self[keyPath: target].isEmpty ? value : ",\(value)"
         case .integer(let target, let range):
             guard let parsed = Int(value), range.contains(parsed) else {
                 throw invalid("a number from \(range.lowerBound) to \(range.upperBound)")

@@ -9,11 +9,14 @@ internal import Telemetry
 final class LegRunning: Sendable {
     private let requester: SubRequester
     private let pairs = PairBreakers()
-    private let resumptions = Resumptions()
+    private let resumptions: Resumptions
 
     init(client: HTTPClient, telemetry: Telemetry) {
         let requester = SubRequester(client: client)
         self.requester = requester
+        resumptions = Resumptions(expired: { count in
+            for _ in 0..<count { telemetry.orchestration(.stranded) }
+        })
         telemetry.metrics.registry.computedGauge(
             "apus_subrequests_in_flight",
             help: "Sub-requests under way, whose permits are taken."

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks what the chart, the manifests, the image, the unit and Envoy's bootstraps promise.
 
-APUS: the program (else .build/debug/apus). APUS_ENVOY: Envoy, whose validation is skipped without it.
+APUS: the program (else .build/debug/apus). APUS_ENVOY: Envoy, whose validation is skipped without it. APUS_SCHEMAS: what deploy/install-schemas.sh
+prints, without which objects are not compared with Kubernetes' schemas.
 """
 
 import json
@@ -21,6 +22,7 @@ import manifests
 ROOT = chart.ROOT
 APUS = os.environ.get("APUS", str(ROOT / ".build/debug/apus"))
 ENVOY = os.environ.get("APUS_ENVOY")
+SCHEMAS = os.environ.get("APUS_SCHEMAS")
 POOL = {"inferencePool": {"modelServers": {"matchLabels": {"app": "m"}}}}
 
 
@@ -313,6 +315,36 @@ class Manifests(Case):
         listed = yaml.safe_load((manifests.FOLDER / "kustomization.yaml").read_text())["resources"]
         files = {p.name for p in manifests.FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
         self.assertEqual(set(listed), files)
+
+
+@unittest.skipUnless(SCHEMAS, "no schemas")
+class Schemas(Case):
+    """Every object as Kubernetes takes it: no member that it does not know, from the oldest version that the documentation names to a new one."""
+
+    # Kinds that others define.
+    OTHERS = {"InferencePool", "ServiceMonitor"}
+
+    def check(self, version, objects):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump_all(objects, file)
+            file.flush()
+            command = [SCHEMAS, "--strict", "--kubernetes-version", version, file.name]
+            done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode == 0, done.stdout + done.stderr
+
+    def test_every_object_has_the_form_that_kubernetes_knows(self):
+        for name, objects in self.each():
+            own = [o for o in objects if o["kind"] not in self.OTHERS]
+            # The hook that Envoy's drain needs is younger: the documentation says so.
+            for version in (["1.30"] if name == "envoy" else ["1.27"]) + ["1.34"]:
+                isValid, said = self.check(version, own)
+                self.assertTrue(isValid, f"{name}, {version}: {said}")
+                self.assertEqual(said.count(" passed "), len(own), said)
+
+    def test_the_schemas_object_to_what_is_wrong(self):
+        objects = [o for o in dict(self.each())["defaults"] if o["kind"] == "Deployment"]
+        objects[0]["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+        self.assertFalse(self.check("1.34", objects)[0])
 
 
 class Image(unittest.TestCase):

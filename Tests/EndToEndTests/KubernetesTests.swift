@@ -142,6 +142,25 @@ struct KubernetesTests {
         }
     }
 
+    @Test("A pod that flaps is an endpoint while it is ready and no longer, and does not fill the log")
+    func flapping() async throws {
+        let cluster = try Cluster()
+        try await withDeployment(cluster.plan(servers: 2, initial: 2)) { deployment in
+            let ports = deployment.servers.map(\.port)
+            try await deployment.apus.waitUntilFresh(ports)
+            for round in 0..<60 {
+                try cluster.put(ports[1], isReady: round % 2 == 1)
+                try await eventually("the change is seen") {
+                    try await (deployment.apus.endpoints()[ports[1]] != nil) == (round % 2 == 1)
+                }
+                // Whichever of the two is there must serve it.
+                #expect(try await deployment.send(Ask.completion()).response.status == 200)
+            }
+            let lines = deployment.apus.process.output.split(separator: "\n")
+            #expect(lines.filter { $0.contains("endpoints changed") }.count < 30)
+        }
+    }
+
     @Test("Objectives give priorities and rewrites change models, from the moment that Kubernetes tells of them")
     func objectives() async throws {
         let cluster = try Cluster()
@@ -181,18 +200,8 @@ struct KubernetesTests {
     func metricsAuthentication() async throws {
         let cluster = try Cluster()
         try await withDeployment(cluster.plan(servers: 1, initial: 1, isAuthenticated: true)) { deployment in
-            cluster.fake.answer { request in
-                if request.path.hasSuffix("/tokenreviews") {
-                    let isKnown = request.body.contains("prometheus") || request.body.contains("stranger")
-                    let name = request.body.contains("prometheus") ? "prometheus" : "stranger"
-                    return .status(
-                        201,
-                        body: #"{"status":{"authenticated":\#(isKnown),"user":{"username":"\#(name)"}}}"#
-                    )
-                }
-                guard request.path.hasSuffix("/subjectaccessreviews") else { return nil }
-                return .status(201, body: #"{"status":{"allowed":\#(request.body.contains("prometheus"))}}"#)
-            }
+            cluster.fake.know(token: "prometheus", user: "prometheus", paths: ["/metrics"])
+            cluster.fake.know(token: "stranger", user: "stranger")
             func status(_ path: String, _ token: String?) async throws -> Int {
                 var request = TestRequest("GET", path)
                 if let token { request.headers.append(("authorization", "Bearer \(token)")) }
@@ -201,7 +210,8 @@ struct KubernetesTests {
             #expect(try await status("/metrics", "prometheus") == 200)
             #expect(try await status("/metrics", nil) == 401)
             #expect(try await status("/metrics", "nobody") == 401)
-            #expect(try await status("/debug/endpoints", "stranger") == 403)
+            #expect(try await status("/metrics", "stranger") == 403)
+            #expect(try await status("/debug/endpoints", "prometheus") == 403)
             #expect(try await status("/healthz", nil) == 200)
             try await eventually("ready") { try await status("/readyz", nil) == 200 }
         }

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("What may go wrong with a decode, with every connector, in both modes", .serialized, .showsLogs)
 struct OrchestrationDecodeTests {
-    private static let early = ["500", "503", "429", "close", "reset", "garbage"]
+    private static let early = ["500", "503", "429", "close", "reset", "garbage", "endless-headers"]
     private static let late = ["cut", "eof-body", "reset-body"]
 
     private static func request(stream: Bool) -> TestRequest {

@@ -141,6 +141,44 @@ struct OrchestrationPolicyTests {
         }
     }
 
+    @Test("No prompt is computed while the endpoints that decode have no room for it")
+    func decodePermits() async throws {
+        var plan = Plan(.nixlv2, .relay)
+        plan.decodes = 1
+        plan.orchestration += ["subRequests: {maxPerEndpoint: 1}"]
+        try await withDisaggregated(plan) { deployment in
+            let (blocker, socket) = try await deployment.begin(Ask.completion("block"), fault: "decode-hang")
+            try await eventually("the first hangs") {
+                try await deployment.legs(of: blocker).contains { $0.kind == "decode" && $0.status == "hanging" }
+            }
+            let (id, response) = try await deployment.send(Ask.completion())
+            #expect(response.status == 429, "\(response.text)")
+            #expect(response["x-apus-attempts"] == "0")
+            #expect(try await deployment.legs(of: id).isEmpty)
+            socket.hangUp()
+            try await deployment.waitUntilIdle()
+            #expect(try await deployment.send(Ask.completion()).response.status == 200)
+        }
+    }
+
+    @Test("Where there is no permit for anybody nobody else is asked")
+    func overallPermits() async throws {
+        var plan = Plan()
+        plan.orchestration += ["subRequests: {maxConcurrent: 1}"]
+        try await withDisaggregated(plan) { deployment in
+            let (id, socket) = try await deployment.begin(Ask.completion(), fault: "prefill-hang")
+            try await eventually("the first hangs") {
+                try await deployment.legs(of: id).contains { $0.status == "hanging" }
+            }
+            let (other, response) = try await deployment.send(Ask.completion())
+            #expect(response.status == 429, "\(response.text)")
+            let legs = try await deployment.apus.accessLine(other)["legs"].array.map { $0["outcome"].string }
+            #expect(legs == ["no_permit"])
+            socket.hangUp()
+            try await deployment.waitUntilIdle()
+        }
+    }
+
     // MARK: What clients may not
 
     @Test(
@@ -280,20 +318,21 @@ struct OrchestrationPolicyTests {
 
     @Test("A request that comes again with its id goes on with the prompt that was computed for it")
     func resumes() async throws {
-        var plan = Plan(.nixlv2, .relay)
+        var plan = Plan(.nixlv2, .relay).withoutBreakers()
         plan.decodes = 1
-        plan.orchestration += ["subRequests: {maxPerEndpoint: 1}"]
+        plan.apus = ["--refresh-metrics-interval=1h", "--metrics-staleness-threshold=2h"]
         try await withDisaggregated(plan) { deployment in
-            // The only decode endpoint has no room, so the request ends after its prefill.
-            let (blocker, socket) = try await deployment.begin(Ask.completion("block"), fault: "decode-hang")
-            try await eventually("the first hangs") {
-                try await deployment.legs(of: blocker).contains { $0.status == "hanging" }
-            }
+            // The only decode endpoint cannot be reached, so the request ends after its prefill.
+            let decode = deployment.decodes.lowerBound
+            try await deployment.control("POST", "/sim/stop?server=\(decode)")
             let named = Disaggregated.named(Ask.completion("Tell me"))
             let refused = try await deployment.client.send(named.request)
-            #expect(refused.status == 429, "\(refused.text)")
+            #expect(refused.status == 503, "\(refused.text)")
+            #expect(refused.text.contains("connect_failed"), "\(refused.text)")
             #expect(try await deployment.legs(of: named.id).map(\.kind) == ["prefill"])
-            socket.hangUp()
+            let names = try await deployment.apus.decision(named.id)["checkpoints"].array.map { $0["name"].string }
+            #expect(names.last == "TRANSFER_COMPLETE")
+            try await deployment.control("POST", "/sim/start?server=\(decode)")
             try await deployment.waitUntilIdle()
             let response = try await deployment.client.send(named.request)
             #expect(response.status == 200, "\(response.text)")

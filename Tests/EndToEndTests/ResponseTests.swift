@@ -42,7 +42,7 @@ struct ResponseTests {
             #expect(try await deployment.apus.picked(next.id) == [other.port])
             let candidates = try await deployment.apus.decision(next.id)["profiles"][0]["candidates"].array
             let score = candidates.first { $0["endpoint"].string == "127.0.0.1:\(other.port)" }
-            #expect(score?["scores"]["prefix-cache-scorer"].double == 1)
+            #expect(score?["scores"]["prefill-cost-scorer"].double == 1)
         }
     }
 

@@ -188,9 +188,7 @@ struct PageTests {
         let configuration = try await JSON(text: apus.page("/debug/config").text)
         let scorers = configuration["schedulingProfiles"][0]["scorers"].array
         #expect(
-            scorers.map { "\($0["name"].string ?? "") \($0["weight"].int ?? 0)" } == [
-                "queue-scorer 2", "kv-cache-utilization-scorer 2", "prefix-cache-scorer 3",
-            ]
+            scorers.map { "\($0["name"].string ?? "") \($0["weight"].int ?? 0)" } == ["prefill-cost-scorer 1"]
         )
     }
 

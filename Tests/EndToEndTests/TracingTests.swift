@@ -54,6 +54,41 @@ struct TracingTests {
         }
     }
 
+    @Test(
+        "Every leg has a span of its own, which is the parent of what the model server tells",
+        arguments: Disaggregated.Mode.allCases
+    )
+    func legs(_ mode: Disaggregated.Mode) async throws {
+        let collector = try Collector()
+        var plan = Disaggregated.Plan(.nixlv2, mode)
+        plan.environment = ["OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:\(collector.server.port)"]
+        try await withDisaggregated(plan) { deployment in
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            let (id, response) = try await deployment.send(
+                Ask.completion(headers: [("traceparent", parent)]),
+                fault: "prefill-503,attempt=1"
+            )
+            #expect(response.status == 200)
+            let spans = try await collector.spans(of: id, count: 5)
+            let request = try #require(spans.first { $0["name"].string == "gateway.request" })
+            let legs = spans.filter { $0["name"].string == "apus.leg" }
+            #expect(legs.count == 3)
+            #expect(legs.allSatisfy { $0["parentSpanId"].string == request["spanId"].string })
+            #expect(Set(legs.map { $0["spanId"].string }).count == 3)
+            var parents: Set<String> = []
+            for leg in try await deployment.legs(of: id) {
+                for arrival in try await deployment.arrivals(of: id, server: leg.server) {
+                    for field in arrival.header("traceparent") {
+                        let parts = field.split(separator: "-")
+                        #expect(parts.count == 4 && parts[1] == "0af7651916cd43dd8448eb211c80319c")
+                        if parts.count == 4 { parents.insert(String(parts[2])) }
+                    }
+                }
+            }
+            #expect(parents == Set(legs.compactMap { $0["spanId"].string }))
+        }
+    }
+
     @Test("Without an exporter a client's traceparent passes unchanged")
     func untouched() async throws {
         try await withDeployment(.init(servers: 1)) { deployment in

@@ -18,14 +18,11 @@ private func weights(_ profile: SchedulingProfile?) -> [String: Float] {
 
 @Suite("The plugin registry and what is assembled")
 struct PluginRegistryTests {
-    @Test("Without a configuration: queue 2, kv-cache-utilization 2, prefix-cache 3 and a single max-score profile")
+    @Test("Without a configuration: prefill-cost-scorer and a single max-score profile")
     func builtIn() {
         let setup = SchedulingSetup.builtIn()
         #expect(setup.scheduler.profiles.map(\.name) == ["default"])
-        #expect(
-            weights(setup.scheduler.profiles.first)
-                == ["queue-scorer": 2, "kv-cache-utilization-scorer": 2, "prefix-cache-scorer": 3]
-        )
+        #expect(weights(setup.scheduler.profiles.first) == ["prefill-cost-scorer": 1])
         #expect(setup.scheduler.profiles.first?.picker is MaxScorePicker)
         #expect(setup.scheduler.handler is SingleProfileHandler)
         #expect(setup.scheduler.prefixCache?.settings == PrefixCacheSettings())
@@ -347,9 +344,7 @@ struct PluginRegistryTests {
         #expect(said == [])
         #expect(profiles.map(\.name) == ["default"])
         #expect(
-            profiles.first?.scorers.map { "\($0.name) \($0.weight)" } == [
-                "queue-scorer 2.0", "kv-cache-utilization-scorer 2.0", "prefix-cache-scorer 3.0",
-            ]
+            profiles.first?.scorers.map { "\($0.name) \($0.weight)" } == ["prefill-cost-scorer 1.0"]
         )
     }
 

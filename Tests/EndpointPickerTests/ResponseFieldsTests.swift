@@ -26,8 +26,14 @@ struct ResponseFieldsTests {
         #expect(names(fields) == ["x-tab", "x-good"])
     }
 
-    @Test("Repeated fields stay apart")
+    @Test("Repeated fields become one, which is the same; of cookies, which cannot, the last counts")
     func repeated() {
-        #expect(names([(name: "Set-Cookie", value: "a=1"), ("set-cookie", "b=2")]) == ["set-cookie", "set-cookie"])
+        let fields = [
+            (name: "X-Multi", value: "a"), ("Set-Cookie", "a=1"), ("x-multi", "b"), ("set-cookie", "b=2"),
+            ("X-MULTI", "c"),
+        ]
+        let forwarded = ResponseFields.forwarded(fields)
+        #expect(forwarded.map(\.name) == ["x-multi", "set-cookie"])
+        #expect(forwarded.map(\.value) == ["a, b, c", "b=2"])
     }
 }

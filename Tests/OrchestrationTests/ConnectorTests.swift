@@ -278,11 +278,23 @@ struct TRTLLMConnectorTests {
 
     @Test("A text that ends with its first token is all there is", arguments: ["stop", "tool_calls"])
     func final(reason: String) throws {
-        let handover = try leg(chat, .chatCompletions).read(
-            #"{"choices":[{"finish_reason":"\#(reason)"}]}"#,
-            connector
-        )
-        #expect(handover == Handover(isFinal: true))
+        let choice = #""finish_reason":"\#(reason)""#
+        let state = #""disaggregated_params":{"opaque_state":"}\"]"}"#
+        let rest = #""a":1,"b":[2]"#
+        let wanted = #"{"choices":[{\#(choice)}],\#(rest)}"#
+        let same = [
+            wanted, #"{\#(state),"choices":[{\#(choice)}],\#(rest)}"#,
+            #"{"choices":[{\#(choice)}],\#(rest), \#(state)}"#,
+            #"{"choices":[{\#(choice)}],"a":1,\#(state),"b":[2]}"#, #"{"choices":[{\#(state), \#(choice)}],\#(rest)}"#,
+            #"{ \#(state),"choices":[{\#(choice), \#(state)}],\#(rest)}"#,
+            #"{"choices":[{\#(state),\#(state),\#(choice),\#(state),\#(state)}],\#(rest)}"#,
+        ]
+        for given in same {
+            let handover = try leg(chat, .chatCompletions).read(given, connector)
+            #expect(handover.isFinal)
+            let answer = try #require(handover.answer)
+            #expect(text(answer).replacing(" ", with: "") == wanted, "\(given)")
+        }
     }
 
     @Test("Where such a text is no answer to the client, the generation server does it all")

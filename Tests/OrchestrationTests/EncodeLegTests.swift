@@ -134,6 +134,15 @@ struct EncodeLegTests {
         #expect(await bench.isIdle())
     }
 
+    @Test("Where there is no permit for anybody nobody else is asked")
+    func full() async throws {
+        let bench = bench { Self.isEncode($0) ? .full : nil }
+        let run = try bench.run(Self.images(1)) { $0.encodes() }
+        #expect(await run.prepareError()?.word == "no permit")
+        #expect(bench.transport.sent(.encode).count == 1)
+        #expect(await bench.isIdle())
+    }
+
     @Test("One item tries an endpoint whose breaker is half-open; the others wait for what becomes of it")
     func halfOpen() async throws {
         let bench = bench(encoders: 1, script: allGood)

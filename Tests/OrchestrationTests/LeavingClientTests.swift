@@ -95,8 +95,17 @@ struct LeavingClientTests {
             }
             let run = try bench.run()
             let leaving = leave(bench, legs: connector.isConcurrent ? 2 : 1)
+            // TensorRT-LLM's decode is not called off before the cache can have been fetched.
+            let (clock, transport) = (bench.clock, bench.transport)
+            let time = Task {
+                await leaving.value
+                guard connector == .trtllm else { return }
+                while !clock.sleeps.contains(.seconds(5)) { await Task.yield() }
+                #expect(transport.cancelled == 0)
+                clock.alarm.open()
+            }
             #expect(await run.relayError()?.word == "client gone")
-            await leaving.value
+            await time.value
             #expect(run.journal.summary.last == "decode 10.0.1.1 #1 cancelled")
             #expect(run.journal.summary.count { $0.hasPrefix("prefill") } == 1)
             run.end()
@@ -104,6 +113,37 @@ struct LeavingClientTests {
             #expect(bench.resumptions.count == 0)
             #expect(bench.transport.cancelled == (connector.isConcurrent ? 2 : 1))
         }
+    }
+
+    @Test("What TensorRT-LLM computed is fetched by a decode that nobody waits for", arguments: [true, false])
+    func fetched(_ isAnybodyLeft: Bool) async throws {
+        let gate = Gate()
+        let bench = OrchestrationBench(.trtllm) { sent in
+            sent.leg.stage == .decode ? .after(gate, .answer(200, "{}")) : nil
+        }
+        let run = try bench.run(#"{"model":"m","prompt":"tell me","stream":true,"max_completion_tokens":50}"#)
+        do { _ = try await run.prepare() }
+        if !isAnybodyLeft { for address in ["10.0.1.1", "10.0.1.2"] { try bench.open(address) } }
+        run.end()
+        run.end()
+        #expect(run.journal.count("stranded") == 1)
+        #expect(bench.resumptions.count == 0)
+        guard isAnybodyLeft else {
+            #expect(bench.transport.sent(.decode).isEmpty)
+            return
+        }
+        #expect(await eventually { bench.transport.sent(.decode).count == 1 })
+        #expect(run.journal.summary.last == "decode 10.0.1.1 #1 unfinished")
+        #expect(try bench.endpoint("10.0.1.1").load.reading.requests == 1)
+        let fetch = try #require(bench.transport.sent(.decode).first)
+        #expect(fetch.leg.isUrgent && !fetch.leg.mayResend)
+        for part in [#""generation_only""#, #""max_tokens":1"#, #""stream":false"#] {
+            #expect(fetch.body.contains(part))
+        }
+        #expect(!fetch.body.contains("max_completion_tokens"))
+        gate.open()
+        #expect(await eventually { run.journal.late.outcomes == ["ok"] })
+        #expect(await bench.isIdle())
     }
 
     @Test("While a body streams, dropping it closes it")

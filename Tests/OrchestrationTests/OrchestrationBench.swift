@@ -11,6 +11,8 @@ typealias ConnectorName = OrchestrationSettings.ConnectorName
 final class PoolPicker: StagePicker {
     private let pool: Pool
     private(set) var picks: [String] = []
+    /// Endpoints that do every stage.
+    var generalists: Set<String> = []
     /// Called after each choice.
     var didPick: (Stage) -> Void = { _ in }
 
@@ -20,23 +22,47 @@ final class PoolPicker: StagePicker {
 
     func pick(_ stage: Stage, peer: Endpoint?, excluding isExcluded: (Endpoint) -> Bool) -> StagePick? {
         defer { didPick(stage) }
-        let candidates = pool.snapshot.endpoints.filter { $0.labels["role"] == stage.rawValue && !isExcluded($0) }
+        let candidates = pool.snapshot.endpoints.filter {
+            ($0.labels["role"] == stage.rawValue || generalists.contains($0.address)) && !isExcluded($0)
+        }
         let sorted = candidates.sorted { ($0.load.reading.requests, $0.number) < ($1.load.reading.requests, $1.number) }
         guard let endpoint = sorted.first else { return nil }
         picks.append("\(stage.rawValue) \(endpoint.address)")
         return StagePick(pool.reserve(endpoint, tokens: 10))
     }
+
+    func canPick(_ stage: Stage, excluding isExcluded: (Endpoint) -> Bool) -> Bool {
+        pool.snapshot.endpoints.contains { $0.labels["role"] == stage.rawValue && !isExcluded($0) }
+    }
+}
+
+/// Legs that ended after their requests.
+final class LateLegs: Sendable {
+    private let legs = Lock<[LegReport]>([])
+
+    func append(_ leg: LegReport) { legs.withLock { $0.append(leg) } }
+
+    var outcomes: [String] { legs.withLock { $0.map(\.outcome) } }
 }
 
 /// Writes down what it is told.
 final class RecordingJournal: OrchestrationJournal {
     private(set) var events: [String] = []
     private(set) var legs: [LegReport] = []
+    /// How legs ended that went on after their request.
+    let late = LateLegs()
 
     func reached(_ checkpoint: Checkpoint) { events.append(checkpoint.rawValue) }
+    func retracted(_ checkpoint: Checkpoint) {
+        if events.last == checkpoint.rawValue { events.removeLast() }
+    }
     func ended(_ leg: LegReport) {
         legs.append(leg)
         events.append("\(leg.stage.rawValue) \(leg.outcome)")
+    }
+    func outlived(by leg: LegReport) -> @Sendable (LegReport) -> Void {
+        ended(leg)
+        return { [late] leg in late.append(leg) }
     }
     func resumed() { events.append("resumed") }
     func exhausted(_ stage: Stage, decodesLocally: Bool) {
@@ -143,6 +169,12 @@ final class OrchestrationBench {
                 }
             }
         )
+    }
+
+    // Nobody goes on for ever who keeps what the test has left.
+    deinit {
+        clock.alarm.open()
+        transport.end.open()
     }
 
     func endpoint(_ address: String) throws -> Endpoint {

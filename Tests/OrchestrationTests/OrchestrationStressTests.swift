@@ -8,10 +8,13 @@ import Testing
 struct OrchestrationStressTests {
     /// Requests over one pool, whose engines fail now and then in every way; some clients leave.
     private func storm(_ connector: ConnectorName) async throws {
+        // Engines are silent for long, but not for ever.
+        let end = Gate()
         let faults: [Reply] = [
             .refused, .failure(.reset, breaker: true), .failure(.reset), .failure(.timeout, breaker: true),
             .answer(500, ""),
-            .answer(503, ""), .answer(429, ""), .failure(.noPermit), .answer(200, "{"), .answer(404, ""), .silence,
+            .answer(503, ""), .answer(429, ""), .failure(.noPermit), .answer(200, "{"), .answer(404, ""),
+            .after(end, .failure(.timeout, breaker: true)),
         ]
         let draws = Lock(SeededGenerator(seed: 5))
         let bench = OrchestrationBench(connector, prefills: 4, decodes: 4, encoders: 2) {
@@ -19,11 +22,14 @@ struct OrchestrationStressTests {
             $0.onExhausted = .decodeLocal
         } script: { sent in
             let draw = draws.withLock { $0.next() }
+            let isCompanion = sent.leg.stage == .prefill && connector.isConcurrent && sent.leg.method == "POST"
+            if isCompanion, draw % 4 > 1 { return .after(end, .failure(.timeout, breaker: true)) }
             if draw % 4 == 0 { return faults[Int(draw >> 8) % faults.count] }
             // A prefill beside its decode ends some time.
-            return sent.leg.stage == .prefill && connector.isConcurrent && draw % 4 == 1 && sent.leg.method == "POST"
-                ? .answer(200, "{}") : nil
+            return isCompanion ? .answer(200, "{}") : nil
         }
+        // Decodes whose client has left are called off after a while: here at once.
+        if connector == .trtllm { bench.clock.alarm.open() }
         let orchestrator = bench.orchestrator
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<240 {
@@ -54,6 +60,7 @@ struct OrchestrationStressTests {
             try await group.waitForAll()
         }
         bench.clock.alarm.open()
+        end.open()
         #expect(await eventually { bench.inFlight == 0 && bench.transport.bodiesOpen == 0 })
         // No one try of a half-open breaker is held by anybody.
         bench.clock.advance(by: .seconds(6))

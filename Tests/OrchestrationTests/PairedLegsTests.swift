@@ -114,6 +114,42 @@ struct PairedLegsTests {
         }
     }
 
+    @Test(
+        "A prefill that goes on after its decode's answer is reported as it ends, and counts as it ends",
+        arguments: concurrent
+    )
+    func outlives(_ connector: ConnectorName) async throws {
+        let cases: [(Reply, String, Breaker.State)] = [
+            (.answer(200, Reply.prefilled(connector)), "ok", .closed),
+            (.failure(.reset, breaker: true), "reset", .open),
+        ]
+        for (reply, outcome, state) in cases {
+            let gate = Gate()
+            let bench = OrchestrationBench(connector, prefills: 1) { sent in
+                sent.leg.stage == .prefill && !sent.isSide ? .after(gate, reply) : nil
+            }
+            // The one try of a half-open breaker.
+            try bench.open("10.0.0.1")
+            bench.clock.advance(by: .seconds(5))
+            let run = try bench.run()
+            do {
+                let order = try await run.prepare()
+                order.dispatched()
+                bench.orchestrator.conclude(order, isDecoded: true)
+                bench.orchestrator.conclude(order, isDecoded: true)
+                #expect(run.journal.summary == ["prefill 10.0.0.1 #1 unfinished"])
+            }
+            run.end()
+            #expect(run.journal.late.outcomes.isEmpty)
+            #expect(try bench.endpoint("10.0.0.1").load.reading.requests == 1)
+            gate.open()
+            #expect(await eventually { !run.journal.late.outcomes.isEmpty })
+            #expect(run.journal.late.outcomes == [outcome])
+            #expect(try bench.state("10.0.0.1") == state)
+            #expect(await bench.isIdle())
+        }
+    }
+
     @Test("SGLang's decode is told twice to give up the very request it was sent")
     func abort() async throws {
         let bench = OrchestrationBench(.sglang, script: allGood)
@@ -128,6 +164,7 @@ struct PairedLegsTests {
         for side in bench.transport.sent.filter(\.isSide) {
             #expect(side.leg.path == "/abort_request")
             #expect(side.leg.endpoint.address == "10.0.1.1")
+            #expect(side.leg.isUrgent)
             #expect(side.body == #"{"rid":"\#(rid)"}"#)
         }
         #expect(bench.clock.sleeps == [.seconds(2)])

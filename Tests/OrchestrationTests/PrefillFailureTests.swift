@@ -179,6 +179,29 @@ struct PrefillFailureTests {
         #expect(await bench.isIdle())
     }
 
+    @Test(
+        "Where there is no permit for anybody nobody else is asked",
+        arguments: ConnectorName.allCases,
+        OrchestrationSettings.Exhausted.allCases
+    )
+    func full(_ connector: ConnectorName, _ policy: OrchestrationSettings.Exhausted) async throws {
+        let bench = OrchestrationBench(connector) {
+            $0.onExhausted = policy
+        } script: { sent in
+            sent.leg.stage == .prefill ? .full : nil
+        }
+        let run = try bench.run()
+        #expect(await run.prepareError()?.word == "no permit")
+        #expect(run.journal.legs.map(\.outcome) == ["no_permit"])
+        #expect(await bench.isIdle())
+
+        let late = OrchestrationBench(connector) { sent in
+            guard sent.leg.stage == .prefill, !sent.isSide else { return nil }
+            return sent.index == 0 ? .answer(503, "") : .full
+        }
+        #expect(await (try late.run()).prepareError()?.word == "prefill exhausted: http_503 no_permit")
+    }
+
     @Test("A last candidate without a permit after another's failure is exhaustion", arguments: ConnectorName.allCases)
     func lastWithoutPermit(_ connector: ConnectorName) async throws {
         let bench = OrchestrationBench(connector, prefills: 2) { sent in
@@ -187,6 +210,42 @@ struct PrefillFailureTests {
         }
         let run = try bench.run()
         #expect(await run.prepareError()?.word == "prefill exhausted: http_503 no_permit")
+    }
+
+    @Test(
+        "Another endpoint than the prefill's decodes; where there is none that has the prompt already",
+        arguments: ConnectorName.allCases
+    )
+    func itself(_ connector: ConnectorName) async throws {
+        let other = OrchestrationBench(connector, prefills: 1, decodes: 1, script: allGood)
+        let load = other.pool.reserve(try other.endpoint("10.0.1.1"), tokens: 1)
+        let split = try other.run()
+        split.picker.generalists = ["10.0.0.1"]
+        do {
+            let order = try await split.prepare()
+            #expect(order.endpoint?.address == "10.0.1.1")
+            #expect(order.prefill?.address == "10.0.0.1")
+            other.orchestrator.conclude(order, isDecoded: false)
+        }
+        load.release()
+
+        guard connector != .sglang else { return }
+        let bench = OrchestrationBench(connector, prefills: 1, decodes: 0, script: allGood)
+        let run = try bench.run()
+        run.picker.generalists = ["10.0.0.1"]
+        do {
+            let order = try await run.prepare()
+            #expect(order.endpoint?.address == "10.0.0.1")
+            #expect(order.prefill == nil)
+            #expect(String(repairing: order.body.joined().bytes) == OrchestrationBench.prompt)
+            #expect(bench.transport.sent(.prefill).count == (connector.isConcurrent ? 0 : 1))
+            #expect(run.journal.count("decoded alone") == (connector.isConcurrent ? 1 : 0))
+            #expect(run.journal.count("PREFILL_SELECTED") == (connector.isConcurrent ? 0 : 1))
+            order.dispatched()
+        }
+        run.end()
+        #expect(run.journal.count("stranded") == 0)
+        #expect(await bench.isIdle())
     }
 
     @Test(

@@ -160,8 +160,59 @@ struct RelayTests {
         let run = try bench.run()
         #expect(await run.relayError()?.word == "no permit")
         #expect(run.journal.summary.dropFirst() == ["decode 10.0.1.1 #1 no_permit", "decode 10.0.1.2 #1 no_permit"])
+        #expect(run.journal.count("DECODE_FORWARDED") == 0)
         run.end()
         #expect(bench.resumptions.count == 1)
+    }
+
+    @Test("No prompt is computed while no decode endpoint has room", arguments: ConnectorName.allCases)
+    func noRoom(_ connector: ConnectorName) async throws {
+        let bench = OrchestrationBench(connector, script: allGood)
+        bench.transport.fill("10.0.1.1", "10.0.1.2")
+        let run = try bench.run()
+        #expect(await run.relayError()?.word == "no permit")
+        #expect(bench.transport.sent.isEmpty)
+        #expect(run.journal.events.isEmpty)
+        run.end()
+        #expect(await bench.isIdle())
+    }
+
+    @Test("Room at one decode endpoint is enough, and what a prefill left needs none")
+    func someRoom() async throws {
+        let bench = OrchestrationBench(.nixlv2, script: allGood)
+        bench.transport.fill("10.0.1.1")
+        _ = try await bench.run().relay()
+        #expect(bench.transport.sent(.prefill).count == 1)
+    }
+
+    @Test("No prompt is computed again when every decode endpoint has failed the request")
+    func nobodyLeft() async throws {
+        let bench = OrchestrationBench(.nixlv2, decodes: 1) { sent in sent.leg.stage == .decode ? .answer(500, "") : nil
+        }
+        let run = try bench.run()
+        #expect(await run.relayError()?.word == "decode exhausted: http_500")
+        #expect(bench.transport.sent(.prefill).count == 1)
+        #expect(run.journal.count("stranded") == 0)
+    }
+
+    @Test("Where there is no permit for anybody nobody else is asked")
+    func full() async throws {
+        let bench = OrchestrationBench(.nixlv2, decodes: 5) { sent in sent.leg.stage == .decode ? .full : nil }
+        let run = try bench.run()
+        #expect(await run.relayError()?.word == "no permit")
+        #expect(bench.transport.sent(.decode).count == 1)
+        #expect(run.journal.count("DECODE_FORWARDED") == 0)
+    }
+
+    @Test("A decode counts as forwarded when it may have arrived", arguments: DecodeFault.all)
+    func forwarded(_ fault: DecodeFault) async throws {
+        let bench = OrchestrationBench(.nixlv2) { sent in
+            sent.leg.stage == .decode && sent.index == 0 ? fault.reply : nil
+        }
+        let run = try bench.run()
+        _ = try await run.relay()
+        #expect(run.journal.count("DECODE_FORWARDED") == (fault.arrived ? 2 : 1))
+        #expect(run.journal.events.last == "DECODE_FORWARDED")
     }
 
     @Test("A decode endpoint with an open breaker is passed over, and used where there is no other")
@@ -240,7 +291,10 @@ struct RelayTests {
     @Test("TensorRT-LLM's text that ended with its first token is the answer, except to a client that wants a stream")
     func finalAnswer() async throws {
         let answer = #"{"choices":[{"text":"yes","finish_reason":"stop"}]}"#
-        let bench = OrchestrationBench(.trtllm) { sent in sent.leg.stage == .prefill ? .answer(200, answer) : nil }
+        let state = #""disaggregated_params":{"opaque_state":"{]"}"#
+        let given =
+            #"{\#(state),"choices":[{"text":"yes","finish_reason":"stop" , \#(state)}]}"#
+        let bench = OrchestrationBench(.trtllm) { sent in sent.leg.stage == .prefill ? .answer(200, given) : nil }
         let relayed = try await bench.run().relay()
         #expect(relayed.first.map { String(repairing: $0.bytes) } == answer)
         #expect(relayed.rest == nil)

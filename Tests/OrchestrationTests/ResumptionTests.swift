@@ -19,7 +19,7 @@ struct ResumptionTests {
 
     @Test(
         "The same request goes on where it was, once",
-        arguments: [ConnectorName.nixlv2, .sharedStorage, .trtllm, .offloading]
+        arguments: [ConnectorName.nixlv2, .sharedStorage, .offloading]
     )
     func once(_ connector: ConnectorName) async throws {
         let bench = OrchestrationBench(connector, script: allGood)
@@ -54,7 +54,7 @@ struct ResumptionTests {
         _ = try await leaveOne(bench)
         _ = try await bench.run(#"{"model":"m","prompt":"tell ME","max_tokens":50}"#).prepare()
         #expect(bench.transport.sent(.prefill).count == 2)
-        let other = OrchestrationBench(.trtllm, resumptions: bench.resumptions, script: allGood)
+        let other = OrchestrationBench(.offloading, resumptions: bench.resumptions, script: allGood)
         _ = try await other.run().prepare()
         #expect(other.transport.sent(.prefill).count == 1)
         #expect(bench.resumptions.count == 1)
@@ -80,6 +80,21 @@ struct ResumptionTests {
         #expect(bench.transport.sent(.prefill).count == 4)
         order.dispatched()
         #expect(bench.resumptions.count == 0)
+    }
+
+    @Test("What runs out when nobody comes is counted all the same")
+    func timer() async throws {
+        let clock = TestClock()
+        let lost = LostPrompts()
+        let resumptions = Resumptions(now: { clock.now }, sleep: { try await clock.sleep($0, nil) }) { lost.add($0) }
+        let bench = OrchestrationBench(.nixlv2, resumptions: resumptions, clock: clock, script: allGood)
+        for number in 1...3 { _ = try await leaveOne(bench) { $0.requestID = "r-\(number)" } }
+        #expect(await eventually { !clock.sleeps.isEmpty })
+        #expect(clock.sleeps == [Resumptions.validity])
+        clock.advance(by: Resumptions.validity)
+        clock.alarm.open()
+        #expect(await eventually { lost.count == 3 })
+        #expect(resumptions.count == 0)
     }
 
     @Test("Its time runs from the prefill's end, however often the request comes and goes")
@@ -125,6 +140,12 @@ struct ResumptionTests {
     }
 }
 
+private final class LostPrompts: Sendable {
+    private let state = Lock(0)
+    var count: Int { state.withLock { $0 } }
+    func add(_ count: Int) { state.withLock { $0 += count } }
+}
+
 @Suite("Pairs of endpoints")
 struct PairTests {
     private func fail(_ bench: OrchestrationBench, times: Int = 1) async throws {
@@ -133,6 +154,56 @@ struct PairTests {
             order.dispatched()
             #expect(order.endpoint?.address == "10.0.1.1")
             bench.orchestrator.decodeEnded(order, failed: true)
+            // Said once, it is said.
+            bench.orchestrator.decodeEnded(order, failed: true)
+        }
+    }
+
+    @Test("When they are tried again one request tries")
+    func oneTries() async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 1, script: allGood)
+        try await fail(bench, times: 3)
+        bench.clock.advance(by: .seconds(5))
+        let load = bench.pool.reserve(try bench.endpoint("10.0.1.2"), tokens: 1)
+        func order(_ id: String) async throws -> DecodeOrder {
+            let order = try await bench.run { $0.requestID = id }.prepare()
+            order.dispatched()
+            return order
+        }
+        do {
+            let tries = try await order("r-1")
+            #expect(tries.endpoint?.address == "10.0.1.1")
+            #expect(try await order("r-2").endpoint?.address == "10.0.1.2")
+            // It is called off: the next may try.
+            bench.orchestrator.conclude(tries, isDecoded: false)
+        }
+        let next = try await order("r-3")
+        #expect(next.endpoint?.address == "10.0.1.1")
+        bench.orchestrator.decodeEnded(next, failed: false)
+        #expect(try await order("r-4").endpoint?.address == "10.0.1.1")
+        load.release()
+    }
+
+    @Test(
+        "What a decode endpoint's answer says of the two",
+        arguments: [
+            (200, "well"), (400, ""), (408, ""), (429, ""), (500, "ill"), (502, "ill"), (503, ""), (504, "ill"),
+        ]
+    )
+    func statuses(_ status: Int, _ word: String) async throws {
+        let bench = OrchestrationBench(.nixlv2, prefills: 1, script: allGood)
+        try await fail(bench, times: 2)
+        do {
+            let order = try await bench.run().prepare()
+            order.dispatched()
+            bench.orchestrator.decodeAnswered(order, status: status)
+        }
+        let pair = (try bench.endpoint("10.0.0.1"), try bench.endpoint("10.0.1.1"))
+        #expect(bench.pairs.allows(pair.0, pair.1, at: bench.clock.now) == (word != "ill"))
+        // What says nothing leaves the two failures before standing.
+        if word != "ill" {
+            try await fail(bench)
+            #expect(bench.pairs.allows(pair.0, pair.1, at: bench.clock.now) == (word == "well"))
         }
     }
 
@@ -189,12 +260,12 @@ struct PairTests {
         )
         let endpoints = pool.snapshot.endpoints
         for one in endpoints.prefix(64) {
-            for two in endpoints.prefix(64) { pairs.ended(one, two, failed: true, at: now, policy) }
+            for two in endpoints.prefix(64) { pairs.ended(one, two, nil, failed: true, at: now, policy) }
         }
-        pairs.ended(endpoints[64], endpoints[64], failed: true, at: now, policy)
+        pairs.ended(endpoints[64], endpoints[64], nil, failed: true, at: now, policy)
         #expect(pairs.allows(endpoints[64], endpoints[64], at: now))
         let later = now + .seconds(6)
-        pairs.ended(endpoints[64], endpoints[64], failed: true, at: later, policy)
+        pairs.ended(endpoints[64], endpoints[64], nil, failed: true, at: later, policy)
         #expect(!pairs.allows(endpoints[64], endpoints[64], at: later))
     }
 }

@@ -1,5 +1,6 @@
 import Bytes
 import Orchestration
+import Pool
 import Scheduling
 
 /// What a scripted engine does with a leg.
@@ -18,6 +19,9 @@ enum Reply: Sendable {
     static func failure(_ code: LegFailure.Code, breaker: Bool = false, arrived: Bool = true) -> Reply {
         .failure(LegFailure(code, "scripted", countsForBreaker: breaker, mayHaveArrived: arrived, seconds: 0.25))
     }
+
+    /// No permit for any endpoint.
+    static let full = failure(LegFailure(.noPermit, "scripted", mayHaveArrived: false, isOverall: true))
 
     static let refused = failure(.connectFailed, breaker: true, arrived: false)
 }
@@ -83,12 +87,22 @@ final class ScriptedTransport: LegTransport {
 
     private let script: @Sendable (Sent) -> Reply
     private let state = Lock(State())
+    /// Endpoints without a permit, by address.
+    private let full = Lock<Set<String>>([])
     /// Opened and replaced whenever a leg begins to be silent.
     private let silence = Lock(Gate())
+    /// Ends all that is silent for ever.
+    let end = Gate()
 
     init(_ script: @escaping @Sendable (Sent) -> Reply) {
         self.script = script
     }
+
+    func fill(_ addresses: String...) { full.withLock { $0.formUnion(addresses) } }
+
+    var isFullSomewhere: Bool { full.withLock { !$0.isEmpty } }
+
+    func hasRoom(at endpoint: Endpoint) -> Bool { full.withLock { !$0.contains(endpoint.address) } }
 
     var sent: [Sent] { state.withLock { $0.sent } }
     var underWay: Int { state.withLock { $0.underWay } }
@@ -163,7 +177,7 @@ final class ScriptedTransport: LegTransport {
             return .success(LegAnswer(status: status, headers: [("x-engine", "scripted")], body: bytes, seconds: 0.25))
         case .failure(let failure): return .failure(failure)
         case .silence:
-            await waitSilently(Gate())
+            await waitSilently(end)
             return .failure(cancellation())
         case .after(let gate, let reply):
             guard await waitSilently(gate) else { return .failure(cancellation()) }

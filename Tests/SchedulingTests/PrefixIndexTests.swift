@@ -275,9 +275,9 @@ struct PrefixCacheSettingsTests {
     @Test("With autoTune a block is the engines' block, else blockSizeTokens, at least 64")
     func blockSize() {
         var settings = PrefixCacheSettings()
-        let told = makePool([Page(blockSize: 16), Page(blockSize: 16)]).snapshot
+        let told = makePool([Page(blockSize: 96), Page(blockSize: 96)]).snapshot
         let silent = makePool(count: 2).snapshot
-        #expect(settings.blockTokens(in: told) == 16)
+        #expect(settings.blockTokens(in: told) == 96)
         #expect(settings.blockTokens(in: silent) == 64)
         #expect(settings.blockTokens(in: makePool(count: 0).snapshot) == 64)
         settings.blockSizeTokens = 128
@@ -317,11 +317,11 @@ struct PrefixCacheSettingsTests {
     @Test("Of several sizes the most common counts, of equally common ones the smaller, whatever the order")
     func mixedSizes() {
         let settings = PrefixCacheSettings()
-        for sizes in [[16, 32, 32], [32, 16, 32], [32, 32, 16, 0], [0, 16, 32, 0, 32]] {
-            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 32)
+        for sizes in [[64, 128, 128], [128, 64, 128], [128, 128, 64, 0], [0, 64, 128, 0, 128]] {
+            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 128)
         }
-        for sizes in [[16, 32], [32, 16], [0, 32, 16], [32, 64, 16]] {
-            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 16)
+        for sizes in [[64, 128], [128, 64], [0, 128, 64], [128, 256, 64]] {
+            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 64)
         }
     }
 

@@ -1,10 +1,28 @@
 import Bytes
 import Dispatch
+import Glibc
 import SubRequests
 import TestSupport
 import Testing
 
 private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+private func option(_ socket: Int32, _ level: Int32, _ name: Int32) -> Int32? {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(socket, level, name, &value, &size) == 0 ? value : nil
+}
+
+/// The port that a socket is connected to; nil for what is no such socket.
+private func peerPort(_ socket: Int32) -> Int? {
+    var address = sockaddr_in()
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let result = withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(socket, $0, &size) }
+    }
+    guard result == 0, address.sin_family == sa_family_t(AF_INET) else { return nil }
+    return Int(UInt16(bigEndian: address.sin_port))
+}
 
 /// How a stream ended, and what came before.
 private struct Reading {
@@ -49,7 +67,39 @@ struct HTTPStreamTests {
         }
     }
 
+    // MARK: The connection
+
+    @Test("The kernel asks a silent host whether it is still there, and gives up one that does not acknowledge")
+    func keepAlive() async throws {
+        let server = try RawServer { connection in
+            _ = try await connection.request()
+            try await connection.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            _ = try? await connection.request()
+        }
+        let request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/", connectTimeout: .seconds(30))
+        let stream = try await client.open(request, limits: HTTPStreamLimits())
+        let socket = try #require((0..<4096).first { peerPort($0) == server.port })
+        #expect(option(socket, SOL_SOCKET, SO_KEEPALIVE) == 1)
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_KEEPIDLE) == 30)
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_KEEPINTVL) == 10)
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_KEEPCNT) == 3)
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == 60_000)
+        stream.cancel()
+    }
+
     // MARK: What is read
+
+    @Test("A field's value that is no UTF-8 loses nothing")
+    func latin() async throws {
+        let server = try RawServer { connection in
+            _ = try await connection.request()
+            let head = "HTTP/1.1 200 OK\r\nX-Latin: caf\u{e9}\r\n\r\n".unicodeScalars.map { UInt8($0.value) }
+            try await connection.socket.write(head)
+        }
+        let request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/", connectTimeout: .seconds(30))
+        let stream = try await client.open(request, limits: HTTPStreamLimits())
+        #expect(stream.head["x-latin"] == "caf\u{e9}")
+    }
 
     @Test("The head is there before the body, and each piece before the next is sent")
     func piecewise() async throws {

@@ -136,6 +136,26 @@ struct HostileServerTests {
         }
     }
 
+    @Test("A server that dies of a request on a kept connection has had it")
+    func diesOfIt() async throws {
+        let listener = try Socket.listen()
+        let server = Task {
+            let connection = RawConnection(try await listener.accept())
+            _ = try await connection.request()
+            try await connection.respond(body: "ok")
+            _ = try await connection.request()
+            listener.hangUp()
+        }
+        let url = "http://127.0.0.1:\(listener.port)/"
+        var request = HTTPRequest(method: "POST", url: url, body: HTTPBody(bytes("{}")))
+        request.maySendAgain = false
+        _ = try await client.fetch(request)
+        let second = await error(request)
+        #expect(second?.code == .reset)
+        #expect(second?.isConnectFailure == false)
+        try await server.value
+    }
+
     @Test("A request of whose response a line has come is not sent again")
     func notSentAgain() async throws {
         let server = try fickle(.raw(bytes("HTTP/1.1 200 OK\r\n"), closes: true))

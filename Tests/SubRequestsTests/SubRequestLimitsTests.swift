@@ -27,6 +27,38 @@ struct SubRequestLimitsTests {
         #expect(limits.counts.perEndpoint.isEmpty)
     }
 
+    @Test("What is urgent gets a permit over the limits, which counts")
+    func urgent() throws {
+        let limits = SubRequestLimits(maxConcurrent: 2, maxPerEndpoint: 1)
+        let first = try limits.acquire("a")
+        let second = try limits.acquire("a", isUrgent: true)
+        let third = try limits.acquire("b", isUrgent: true)
+        #expect(limits.inUse == 3)
+        #expect(throws: NoPermit.overall) { _ = try limits.acquire("c") }
+        _ = consume first
+        _ = consume second
+        _ = consume third
+        #expect(limits.inUse == 0)
+    }
+
+    @Test("Whether there is room can be told beforehand")
+    func room() throws {
+        let limits = SubRequestLimits(maxConcurrent: 3, maxPerEndpoint: 2)
+        #expect(!limits.isFullSomewhere && limits.hasRoom("a"))
+        let first = try limits.acquire("a")
+        #expect(!limits.isFullSomewhere && limits.hasRoom("a"))
+        let second = try limits.acquire("a")
+        #expect(limits.isFullSomewhere && !limits.hasRoom("a") && limits.hasRoom("b"))
+        _ = consume second
+        let third = try limits.acquire("b")
+        let fourth = try limits.acquire("c")
+        #expect(limits.isFullSomewhere && !limits.hasRoom("a") && !limits.hasRoom("d"))
+        _ = consume first
+        _ = consume third
+        _ = consume fourth
+        #expect(!limits.isFullSomewhere)
+    }
+
     @Test("New limits hold for new permits")
     func update() throws {
         let limits = SubRequestLimits(maxConcurrent: 2, maxPerEndpoint: 2)

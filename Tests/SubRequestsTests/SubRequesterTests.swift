@@ -258,6 +258,23 @@ struct SubRequesterTests {
         #expect(requester.limits.inUse == 0)
     }
 
+    @Test("What is urgent is sent over the limit")
+    func urgent() async throws {
+        let server = try FakeHTTPServer { _ in .text("ok") }
+        var settings = SubRequesterSettings()
+        settings.maxConcurrent = 1
+        let requester = SubRequester(client: client, settings: settings)
+        let permit = try requester.limits.acquire("127.0.0.1:\(server.port)")
+        var request = request(server.port)
+        request.isUrgent = true
+        guard case .ok = await requester.send(request) else {
+            Issue.record("failed")
+            return
+        }
+        _ = consume permit
+        #expect(requester.limits.inUse == 0)
+    }
+
     // MARK: Streams
 
     @Test("A stream holds its permit to the end of the answer, or until it is let go")

@@ -51,6 +51,28 @@ struct DecisionLogTests {
         )
     }
 
+    @Test("A leg may be told again once it has ended, and the last checkpoint be taken back")
+    func corrections() {
+        let log = DecisionLog(capacity: 1)
+        let decision = record("r-1")
+        log.record(decision)
+        func leg(_ attempt: Int, _ outcome: String) -> DecisionRecord.Leg {
+            DecisionRecord.Leg(leg: "prefill", endpoint: "e", attempt: attempt, outcome: outcome, seconds: 1)
+        }
+        decision.append(leg(1, "http_500"))
+        decision.append(leg(2, "unfinished"))
+        decision.replace(leg(2, "reset"))
+        decision.replace(leg(3, "ok"))
+        for name in ["a", "b"] { decision.append(DecisionRecord.Checkpoint(name: name, wallNanoseconds: 0)) }
+        decision.removeLast(named: "a")
+        decision.removeLast(named: "b")
+        let json = String(decoding: log.json(), as: UTF8.self)
+        #expect(json.contains(#""attempt":1,"outcome":"http_500""#))
+        #expect(json.contains(#""attempt":2,"outcome":"reset""#))
+        #expect(!json.contains("unfinished") && !json.contains(#""attempt":3"#))
+        #expect(json.contains(#""checkpoints":[{"name":"a""#) && !json.contains(#""name":"b""#))
+    }
+
     @Test("The ring keeps the latest decisions, newest first")
     func ring() {
         let log = DecisionLog(capacity: 3)

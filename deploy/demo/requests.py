@@ -18,9 +18,7 @@ FAMILIES = {
     "novel": "You are an editor. Keep the style of the chapters below when you continue. ",
 }
 SHORT_NAMES = {
-    "queue-scorer": "queue",
-    "kv-cache-utilization-scorer": "kv-cache",
-    "prefix-cache-scorer": "prefix",
+    "prefill-cost-scorer": "prefill cost",
 }
 
 

@@ -1,4 +1,4 @@
-/// An `InferencePool` of `inference.networking.k8s.io/v1`.
+/// An `InferencePool` of `inference.networking.k8s.io/v1`, or of the older `inference.networking.x-k8s.io/v1alpha2`.
 package struct InferencePoolObject: KubernetesObject {
     package let metadata: ObjectMetadata
     /// Which pods are its endpoints.
@@ -9,12 +9,13 @@ package struct InferencePoolObject: KubernetesObject {
     package let appProtocol: String
 
     package init?(_ metadata: ObjectMetadata, _ object: KubernetesObjectBody) {
-        guard let spec = object.spec?.members("selector", "targetPorts", "appProtocol"),
-            let labels = spec[0]?["matchLabels"], labels.isObject
+        guard let spec = object.spec?.members("selector", "targetPorts", "appProtocol", "targetPortNumber"),
+            // The older kind has one port, and labels without anything around them.
+            let labels = spec[3] == nil ? spec[0]?["matchLabels"] : spec[0], labels.isObject
         else { return nil }
         var ports: [Int] = []
-        for element in spec[1]?.elements ?? [] {
-            guard let port = element["number"]?.integer, EndpointAddress.ports.contains(port), ports.count < 8 else {
+        for number in spec[3].map({ [$0] }) ?? (spec[1]?.elements ?? []).map({ $0["number"] }) {
+            guard let port = number?.integer, EndpointAddress.ports.contains(port), ports.count < 8 else {
                 return nil
             }
             if !ports.contains(port) { ports.append(port) }
@@ -24,6 +25,11 @@ package struct InferencePoolObject: KubernetesObject {
         selector = LabelSelector(matching: labels.stringMap)
         targetPorts = ports
         appProtocol = spec[2]?.string ?? "http"
+    }
+
+    /// The version that pools of a group have.
+    static func version(of group: String) -> String {
+        group == "inference.networking.x-k8s.io" ? "v1alpha2" : "v1"
     }
 }
 

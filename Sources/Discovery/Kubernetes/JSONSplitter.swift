@@ -88,18 +88,12 @@ struct JSONSplitter {
     private mutating func readObject(_ bytes: RawSpan, from start: Int, _ body: ([UInt8]) -> Void) -> Int {
         var offset = start
         while offset < bytes.byteCount {
-            let byte = bytes[offset]
-            offset += 1
             if isInString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isInString = false
-                }
+                offset = skipString(bytes, from: offset)
                 continue
             }
+            let byte = bytes[offset]
+            offset += 1
             switch byte {
             case UInt8(ascii: "\""): isInString = true
             case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
@@ -115,6 +109,23 @@ struct JSONSplitter {
         }
         keep(bytes, start..<offset)
         return offset
+    }
+
+    /// Goes on within a string: behind its end, behind a backslash, or as far as is looked at in one step, so that a string of nothing but
+    /// backslashes takes no longer than its length allows.
+    private mutating func skipString(_ bytes: RawSpan, from start: Int) -> Int {
+        if isEscaped {
+            isEscaped = false
+            return start + 1
+        }
+        let window = bytes.extracting(start..<min(start + 1024, bytes.byteCount))
+        let quote = window.firstOffset(of: UInt8(ascii: "\""))
+        if let backslash = window.extracting(0..<(quote ?? window.byteCount)).firstOffset(of: UInt8(ascii: "\\")) {
+            isEscaped = true
+            return start + backslash + 1
+        }
+        isInString = quote == nil
+        return start + (quote.map { $0 + 1 } ?? window.byteCount)
     }
 
     private mutating func keep(_ bytes: RawSpan, _ range: Range<Int>) {

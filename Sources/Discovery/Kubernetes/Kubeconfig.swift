@@ -90,10 +90,16 @@ enum Kubeconfig {
                 "kubeconfig: cluster \(quoted(cluster.name)) has no server that begins with https:// or http://"
             )
         }
-        for key in ["proxy-url", "tls-server-name"] where cluster.has(key) {
-            throw Failure("kubeconfig: \(key) of cluster \(quoted(cluster.name)) is not supported")
-        }
         var access = KubernetesAccess(server: server)
+        access.serverName = cluster.text("tls-server-name")
+        if let name = access.serverName, !name.utf8.allSatisfy(isNameByte) {
+            throw Failure("kubeconfig: tls-server-name of cluster \(quoted(cluster.name)) is no name")
+        }
+        if cluster.has("proxy-url") {
+            access.warnings.append(
+                "kubeconfig: proxy-url of cluster \(quoted(cluster.name)) has no effect: the server is asked directly"
+            )
+        }
         access.namespace = context.text("namespace")
         access.trust.insecureSkipVerify = cluster.text("insecure-skip-tls-verify") == "true"
         access.trust.caFile =
@@ -104,6 +110,11 @@ enum Kubeconfig {
         }
         try identify(as: user, in: &access)
         return access
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        ASCII.isDigit(byte) || ASCII.lowercased(byte) &- 0x61 < 26 || byte == UInt8(ascii: "-")
+            || byte == UInt8(ascii: ".")
     }
 
     private static func identify(

@@ -8,7 +8,7 @@ package struct KubernetesAccess: Sendable {
     package enum Credential: Sendable, Equatable {
         case none
         case token(String)
-        /// Read anew for each request: the kubelet replaces it before it expires.
+        /// Read anew for each request: the kubelet replaces it before it expires. While it cannot be read the last one counts.
         case tokenFile(String)
         case basic(user: String, password: String)
     }
@@ -28,6 +28,10 @@ package struct KubernetesAccess: Sendable {
     package var credential: Credential
     /// Of the pod that we run in, or of the kubeconfig's context.
     package var namespace: String?
+    /// What the server's certificate is for, where that is not the server's name.
+    package var serverName: String?
+    /// What of a kubeconfig has no effect.
+    package var warnings: [String] = []
     /// Holds the certificates that stand in the kubeconfig itself.
     var files: [UnnamedFile] = []
 
@@ -82,6 +86,21 @@ package struct KubernetesAccess: Sendable {
         guard let bytes = try? TextFile.read(path, limit: 64 << 10) else { return nil }
         let text = String(ASCII.trimmed(String(decoding: bytes, as: UTF8.self)[...]))
         return text.isEmpty ? nil : text
+    }
+
+    /// The server's scheme, the rest of its address up to the path, and the path; the port is always named.
+    var serverParts: (scheme: String, host: String, port: String, path: String)? {
+        guard let colon = server.firstRange(of: "://") else { return nil }
+        let scheme = String(server[..<colon.lowerBound])
+        let rest = server[colon.upperBound...]
+        let authority = rest.prefix { $0 != "/" }
+        // The last colon is the port's unless it belongs to an address in brackets.
+        let end = authority.lastIndex(of: ":").flatMap { authority[$0...].contains("]") ? nil : $0 }
+        let port = end.map { String(authority[authority.index(after: $0)...]) }
+        return (
+            scheme, String(authority[..<(end ?? authority.endIndex)]), port ?? (scheme == "http" ? "80" : "443"),
+            String(rest.dropFirst(authority.count))
+        )
     }
 
     /// The value of the field `authorization`, as of now.

@@ -9,11 +9,16 @@ package final class KubernetesClient: Sendable {
 
     package let access: KubernetesAccess
     private let client: HTTPClient
-    private let pace = RequestPace(perSecond: 20, burst: 40)
+    private let pace: RequestPace
+    /// The last token that was read.
+    private let lastAuthorization = Lock<String?>(nil)
 
-    package init(_ access: KubernetesAccess, client: HTTPClient) {
+    /// - Parameters:
+    ///   - perSecond: how many requests are sent at most, once `burst` of them have been sent at once.
+    package init(_ access: KubernetesAccess, client: HTTPClient, perSecond: Int = 20, burst: Int = 40) {
         self.access = access
         self.client = client
+        pace = RequestPace(perSecond: perSecond, burst: burst)
     }
 
     /// The answer's body, when its status is a success. Cancelling the task ends the request.
@@ -74,14 +79,32 @@ package final class KubernetesClient: Sendable {
 
     private func request(_ method: String, _ path: String) -> HTTPRequest {
         var headers = [HTTPField("accept", "application/json"), HTTPField("user-agent", "apus")]
-        if let authorization = access.authorization { headers.append(HTTPField("authorization", authorization)) }
-        return HTTPRequest(
+        if let authorization { headers.append(HTTPField("authorization", authorization)) }
+        var url = access.server + path
+        var connectTo: String?
+        if let name = access.serverName, let parts = access.serverParts {
+            url = "\(parts.scheme)://\(name):\(parts.port)\(parts.path)\(path)"
+            connectTo = "\(name):\(parts.port):\(parts.host):\(parts.port)"
+            headers.append(HTTPField("host", "\(parts.host):\(parts.port)"))
+        }
+        var request = HTTPRequest(
             method: method,
-            url: access.server + path,
+            url: url,
             headers: headers,
             connectTimeout: Self.connectTimeout,
             trust: access.trust
         )
+        request.connectTo = connectTo
+        return request
+    }
+
+    /// Nobody becomes a stranger because a file is being replaced.
+    private var authorization: String? {
+        let now = access.authorization
+        return lastAuthorization.withLock { last in
+            last = now ?? last
+            return last
+        }
     }
 
     /// For messages: without the query, which holds tokens of pages.

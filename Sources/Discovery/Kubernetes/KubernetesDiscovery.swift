@@ -72,7 +72,8 @@ package final class KubernetesDiscovery: Sendable {
         let signal = signal
         let maker = ReflectorMaker(client: client, settings: settings, signal: signal, onEvent: onEvent)
         if case .pool(let name, let group) = settings.source {
-            pools = maker.make(group: group, version: "v1", "inferencepools", field: "metadata.name=\(name)")
+            let version = InferencePoolObject.version(of: group)
+            pools = maker.make(group: group, version: version, "inferencepools", field: "metadata.name=\(name)")
         } else {
             pools = nil
         }
@@ -173,12 +174,15 @@ package final class KubernetesDiscovery: Sendable {
         replaced?.stop()
         guard let objects = pods?.objects else { return }
         let isCurrent = state.withLock { $0.nextPods == nil }
-        let endpoints = objects.values
-            // The server selects, but what it says of a pod may be older than what it says of the pool.
-            .filter { !isCurrent || selector.matches($0.metadata.labels) }
-            .flatMap { $0.endpoints(on: ports) }
-            .sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }
-        let isNews = state.withLock { state in
+        var endpoints: [EndpointDescription] = []
+        endpoints.reserveCapacity(objects.count * ports.count)
+        // The server selects, but what it says of a pod may be older than what it says of the pool.
+        for pod in objects.values where !isCurrent || selector.matches(pod.metadata.labels) {
+            endpoints += pod.endpoints(on: ports)
+        }
+        // All are of one namespace.
+        endpoints.sort { $0.name < $1.name }
+        let isNews = state.withLock { [endpoints] state in
             defer { state.endpoints = endpoints }
             return state.endpoints != endpoints
         }

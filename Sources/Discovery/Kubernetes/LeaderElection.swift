@@ -59,7 +59,9 @@ package final class LeaderElection: Sendable {
     private let state = Lock(State())
     private let collection: String
 
-    /// - Parameter onEvent: called on the election's task, one at a time.
+    /// - Parameters:
+    ///   - client: of its own, so that no other requests' pace delays a renewal.
+    ///   - onEvent: called on the election's task, one at a time.
     package init(_ settings: Settings, client: KubernetesClient, onEvent: @escaping @Sendable (Event) -> Void) {
         self.settings = settings
         self.client = client
@@ -110,6 +112,8 @@ package final class LeaderElection: Sendable {
 
     private func turn() async {
         let startedAt = MonotonicTime.now()
+        // Whoever was stopped for a while, or had to wait, may have been replaced.
+        if startedAt.elapsed(since: state.withLock { $0.renewedAt }) >= settings.renewDeadline { stepDown() }
         do {
             let holder = try await takeOrRenew(startedAt)
             state.withLock { $0.isFailing = false }
@@ -127,9 +131,9 @@ package final class LeaderElection: Sendable {
             }
         } catch {
             if error.code == .cancelled { return }
-            let isNew = state.withLock { state in !exchange(&state.isFailing, with: true) }
             // That somebody else was faster is no failure.
-            if isNew, error.code != .conflict { onEvent(.failing(error)) }
+            let isNew = error.code != .conflict && state.withLock { state in !exchange(&state.isFailing, with: true) }
+            if isNew { onEvent(.failing(error)) }
             let renewedAt = state.withLock { $0.renewedAt }
             if MonotonicTime.now().elapsed(since: renewedAt) >= settings.renewDeadline { stepDown() }
         }
@@ -161,7 +165,9 @@ package final class LeaderElection: Sendable {
         }
         var record = lease.record
         if record.holder != settings.identity {
-            let isOver = record.holder.isEmpty || now.elapsed(since: seenAt) >= settings.leaseDuration
+            // How long it lasts is its holder's to say.
+            let duration = record.seconds > 0 ? Duration.seconds(record.seconds) : settings.leaseDuration
+            let isOver = record.holder.isEmpty || now.elapsed(since: seenAt) >= duration
             guard isOver else { return record.holder }
             record.transitions += 1
             record.acquired = time

@@ -10,6 +10,7 @@ extension Reflector {
         var objects: [ObjectKey: Object] = [:]
         var next: String?
         var version = ""
+        var pages = 0
         repeat {
             let page: Page
             do {
@@ -18,6 +19,10 @@ extension Reflector {
                 // Its pages are of one moment, which the server has forgotten: from the beginning, and in one piece.
                 if error.code == .gone, next != nil { loop.listsWhole = true }
                 throw error
+            }
+            pages += 1
+            guard pages < Self.maxPages, page.next == nil || page.next != next else {
+                throw KubernetesError(.malformed, "a list of \(collection.path) does not end")
             }
             version = page.version
             next = page.next
@@ -29,6 +34,9 @@ extension Reflector {
         replace(objects)
         return version
     }
+
+    /// A million objects, at 500 a page.
+    private static var maxPages: Int { 2000 }
 
     private struct Page {
         let version: String
@@ -168,7 +176,9 @@ extension Reflector {
         }
         if type == "BOOKMARK" {
             let version = event[1]?["metadata"]?["resourceVersion"]?.string ?? ""
-            if !version.isEmpty { position.version = version }
+            // One from before is a mistake; to follow it would bring everything once more.
+            let isBehind = UInt64(version).map { $0 < position.number ?? 0 } ?? version.isEmpty
+            if !isBehind { position.version = version }
             return false
         }
         guard ["ADDED", "MODIFIED", "DELETED"].contains(type) else { return false }

@@ -1,4 +1,4 @@
-internal import Bytes
+package import Bytes
 private import Synchronization
 
 /// What a `Reflector` has seen and done.
@@ -28,6 +28,15 @@ package enum ReflectorEvent: Sendable {
     case malformed(String)
 }
 
+/// The time that a `Reflector` lives in.
+package struct ReflectorClock: Sendable {
+    package var now: @Sendable () -> MonotonicTime = { .now() }
+    /// Returns early when the task is cancelled.
+    package var sleep: @Sendable (Duration) async -> Void = { try? await Task.sleep(for: $0) }
+
+    package init() {}
+}
+
 /// How patient a `Reflector` is.
 package struct ReflectorSettings: Sendable {
     package var pageSize = 500
@@ -35,7 +44,8 @@ package struct ReflectorSettings: Sendable {
     /// After a failure; doubled with each one that follows.
     package var firstDelay = Duration.milliseconds(200)
     package var longestDelay = Duration.seconds(30)
-    /// How often a kind of objects is looked for that the server does not know.
+    /// How often a kind of objects is looked for that the server does not know, and for how long it must not know it before objects that were
+    /// there are given up.
     package var absenceDelay = Duration.seconds(30)
     /// How long the server keeps a watch open, at least; at most twice as long.
     package var watchDuration = Duration.seconds(300)
@@ -43,6 +53,7 @@ package struct ReflectorSettings: Sendable {
     package var silence = Duration.seconds(180)
     /// Whether a kind that the server does not know counts as one without objects.
     package var mayBeAbsent = false
+    package var clock = ReflectorClock()
 
     package init() {}
 }
@@ -84,11 +95,11 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
     /// Follows the server until `stop()`.
     package func start() {
         // The loop holds the reflector only while it works, so that letting go of it ends the loop.
-        let task = Task { [weak self] in
+        let task = Task { [weak self, clock = settings.clock] in
             var loop = ReflectorLoop()
             while !Task.isCancelled {
                 guard let delay = await self?.step(&loop) else { return }
-                if delay > .zero { try? await Task.sleep(for: delay) }
+                if delay > .zero { await clock.sleep(delay) }
             }
         }
         state.withLock { $0.task = task }
@@ -113,25 +124,25 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
         guard let version = loop.version else {
             do {
                 loop.version = try await list(&loop)
-                loop.absences = 0
+                loop.absentSince = nil
                 noteSuccess(&loop)
                 return .zero
             } catch {
                 return failed(error, &loop)
             }
         }
-        let startedAt = MonotonicTime.now()
+        let startedAt = settings.clock.now()
         state.withLock { $0.counts.watches += 1 }
         do {
             loop.version = try await watch(from: version, &loop)
             // A server that ends each watch at once is asked less and less often.
-            guard MonotonicTime.now().elapsed(since: startedAt) >= .seconds(1) || loop.version != version else {
+            guard settings.clock.now().elapsed(since: startedAt) >= .seconds(1) || loop.version != version else {
                 return loop.nextDelay(settings)
             }
             loop.reset()
             return .zero
         } catch {
-            if MonotonicTime.now().elapsed(since: startedAt) >= .seconds(10) { loop.reset() }
+            if settings.clock.now().elapsed(since: startedAt) >= .seconds(10) { loop.reset() }
             return failed(error, &loop)
         }
     }
@@ -148,6 +159,7 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
         if error.code == .cancelled { return Task.isCancelled ? .zero : settings.longestDelay }
         if loop.mustList { loop.version = nil }
         loop.mustList = false
+        if error.code != .notFound { loop.absentSince = nil }
         if error.code == .gone {
             state.withLock { $0.counts.expirations += 1 }
             loop.version = nil
@@ -155,18 +167,22 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
             loop.expirations += 1
             return loop.expirations == 1 ? .zero : loop.nextDelay(settings)
         }
-        state.withLock { $0.counts.failures += 1 }
         if error.code == .notFound {
             // A kind that is gone has no versions to go on from.
             loop.version = nil
-            loop.absences += 1
-            // A server that has just started may not know all its kinds yet, so objects that were there are not given up at once.
-            if settings.mayBeAbsent, loop.absences >= 3 || objects?.isEmpty ?? true {
+            let now = settings.clock.now()
+            let since = loop.absentSince ?? now
+            loop.absentSince = since
+            // A server that has just started may not know all its kinds yet, so objects that were there are not given up at once: before a kind
+            // goes for good, each of its objects is told to be gone.
+            let isLong = now.elapsed(since: since) >= settings.absenceDelay
+            if settings.mayBeAbsent, isLong || objects?.isEmpty ?? true {
                 replace([:])
                 noteSuccess(&loop)
                 return settings.absenceDelay * Double.random(in: 0.8...1.2)
             }
         }
+        state.withLock { $0.counts.failures += 1 }
         if !loop.isFailing {
             loop.isFailing = true
             onEvent(.failing(error))
@@ -210,8 +226,8 @@ struct ReflectorLoop {
     var isFailing = false
     /// Expired versions since the last watch that went well.
     var expirations = 0
-    /// Answers since the last list that the kind is not known.
-    var absences = 0
+    /// Since when every answer has been that the kind is not known.
+    var absentSince: MonotonicTime?
     /// A list's page was forgotten by the server: the next is asked for in one piece.
     var listsWhole = false
     private var wait: Backoff?

@@ -24,6 +24,8 @@ package struct DirectorOrchestration: Sendable {
     }
 
     var settings: OrchestrationSettings { orchestrator.settings }
+
+    var decodesAlone: Bool { orchestrator.decodesAlone }
 }
 
 /// The sub-requests that a decision asks for.
@@ -32,6 +34,8 @@ struct LegPlan {
     let picker: RequestStagePicker
     let wantsPrefill: Bool
     let wantsEncode: Bool
+    /// Whether endpoints that decode can do nothing with a prompt alone.
+    let mustSplit: Bool
 }
 
 extension Director {
@@ -56,6 +60,13 @@ extension Director {
 }
 
 extension PickerError {
+    /// A prompt that Apus does not see whole can be computed by nobody, where endpoints that decode cannot.
+    static let hiddenBody = PickerError(
+        .serviceUnavailable,
+        "the gateway shows too little of the request's body to have its prompt computed",
+        fault: .upstream
+    )
+
     /// What a client is told whose request could not be orchestrated; nil when there is no client any more, or the engine's own words are for
     /// it.
     init?(_ error: OrchestrationError) {

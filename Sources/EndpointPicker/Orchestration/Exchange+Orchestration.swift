@@ -120,7 +120,7 @@ extension Exchange {
     ) async throws {
         if let answer = order.answer {
             active.letGo()
-            throw ImmediateAnswer(status: 200, headers: [("content-type", "application/json")], body: answer)
+            throw finalAnswer(answer)
         }
         guard let pick = order.decode else { throw PickerError.noEndpoints }
         reservation = pick.reservation.take()
@@ -132,19 +132,24 @@ extension Exchange {
         forwarding.headers = []
         // What the prefill left is good for one decode only.
         if order.prefill != nil { forwarding.headers.append((ControlHeaders.maxRetries, "0")) }
-        try await send(tell(form, forwarding, bodyByteCount: order.body.count, isEdited: true), of: order.body)
+        forwarding.traceParent = record.trace?.header(
+            ofLeg: Stage.decode.rawValue,
+            endpoint: pick.endpoint.hostPort,
+            attempt: 1
+        )
+        let plan = tell(form, forwarding, bodyByteCount: order.body.count, isEdited: true)
+        // From its last byte on it may have arrived, whatever becomes of the stream to the gateway.
+        try await send(plan, of: order.body) { order.dispatched() }
         active.handedOffAt = MonotonicTime.now().nanoseconds
-        order.dispatched()
         order.companion?.whenEnded { [call, alarms] in alarms.raise(.companionEnded, call) }
         watch(active)
     }
 
     /// Keeps an eye on a decode that could be run again.
     private func watch(_ active: OrchestratedExchange) {
-        let settings = active.orchestrator.settings
         guard !record.isStreaming else { return }
-        active.watchdog = Watchdog(every: settings.decodeTimeout ?? .seconds(1)) { [call, alarms] in
-            alarms.raise(.watchdog, call)
+        active.watchdog = Watchdog(every: .seconds(1), at: active.orchestrator.settings.decodeTimeout) {
+            [call, alarms] in alarms.raise(.watchdog, call)
         }
     }
 
@@ -159,7 +164,7 @@ extension Exchange {
             if record.responseHeadersAt == 0 || active.heldHead != nil {
                 active.orchestrator.abort(order)
                 if mayRescue(active), case .exhausted = error {
-                    return try await rescue(active, isDecodeToBlame: false)
+                    return try await rescue(active, from: .prefill)
                 }
                 active.letGo()
                 throw Self.refusal(error)
@@ -170,15 +175,20 @@ extension Exchange {
                 throw RelayBroken(reason: "prefill")
             }
         }
-        if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active), isDead(order, active) {
-            try await rescue(active)
+        if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active) {
+            if isGone(order) {
+                try await rescue(active, from: .gone)
+            } else if let limit = active.orchestrator.settings.decodeTimeout,
+                MonotonicTime.now() >= MonotonicTime(nanoseconds: active.handedOffAt) + limit
+            {
+                try await rescue(active, from: .silence)
+            }
         }
     }
 
-    /// Whether a silent decode has to be given up: its time is over, or its endpoint is gone.
-    private func isDead(_ order: DecodeOrder, _ active: OrchestratedExchange) -> Bool {
+    /// Whether the endpoint of a silent decode is no longer there.
+    private func isGone(_ order: DecodeOrder) -> Bool {
         guard let endpoint = order.endpoint else { return false }
-        if active.orchestrator.settings.decodeTimeout != nil { return true }
         let snapshot = director.pool.snapshot
         guard let index = snapshot.endpoints.firstIndex(where: { $0.number == endpoint.number }) else { return true }
         // An endpoint that was never scraped says nothing by its silence.
@@ -214,7 +224,7 @@ extension Exchange {
     /// The decode has begun to answer: none will be run again, and what that would have needed can go.
     func noteDecodeBegan(_ active: OrchestratedExchange) {
         guard let order = active.order else { return }
-        active.orchestrator.decodeEnded(order, failed: record.status >= 500 && record.status != 503)
+        active.orchestrator.decodeAnswered(order, status: record.status)
         active.letGo()
     }
 
@@ -231,10 +241,21 @@ extension Exchange {
         mayRescue(active) && (record.status == 429 || record.status >= 500)
     }
 
+    /// Why a handed-off decode is run again.
+    enum Trouble {
+        /// By the status of its answer.
+        case status
+        /// Its answer begins with an error.
+        case badAnswer
+        case silence
+        /// Its endpoint has left the pool, or cannot be reached.
+        case gone
+        /// The prefill beside it failed; it is not to blame.
+        case prefill
+    }
+
     /// Runs a handed-off decode again elsewhere, and answers with the whole of it.
-    ///
-    /// - Parameter isDecodeToBlame: false when the prefill beside it failed: then its endpoint may serve the next attempt, too.
-    func rescue(_ active: OrchestratedExchange, isDecodeToBlame: Bool = true) async throws {
+    func rescue(_ active: OrchestratedExchange, from trouble: Trouble) async throws {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
         active.watchdog = nil
@@ -244,13 +265,22 @@ extension Exchange {
         callBackPlace = nil
         reservation = nil
         let deadline = active.orchestrator.nextDeadline
-        if isDecodeToBlame {
-            let report = reportDecode(record.status == 0 ? "timeout" : "http_\(record.status)")
-            if let endpoint = order.endpoint, let report { request.decodeFailed(endpoint, report, deadline) }
-            active.orchestrator.decodeEnded(order, failed: record.status != 429)
-        } else {
-            reportDecode(LegFailure.Code.cancelled.rawValue)
+        let outcome: String
+        switch trouble {
+        case .status:
+            outcome = "http_\(record.status)"
+            active.orchestrator.decodeAnswered(order, status: record.status)
+        case .badAnswer, .silence:
+            outcome = (trouble == .silence ? LegFailure.Code.timeout : .badResponse).rawValue
+            active.orchestrator.decodeEnded(order, failed: true)
+        case .gone: outcome = LegFailure.Code.timeout.rawValue
+        case .prefill: outcome = LegFailure.Code.cancelled.rawValue
+        }
+        let report = reportDecode(outcome)
+        if trouble == .prefill {
             request.decodeCancelled(deadline)
+        } else if let endpoint = order.endpoint, let report {
+            request.decodeFailed(endpoint, report, deadline)
         }
         active.orchestrator.conclude(order, isDecoded: false)
         director.telemetry.orchestration(.rescued)

@@ -69,6 +69,20 @@ extension Exchange {
         )
     }
 
+    /// The prefill's own answer, which is the request's: nothing was left to decode.
+    func finalAnswer(_ body: SharedBytes) -> ImmediateAnswer {
+        record.status = 200
+        record.responseHeadersAt = MonotonicTime.now().nanoseconds
+        var response = HeaderList()
+        response.append("content-type", "application/json")
+        beginReading(response)
+        var collected = ByteBuffer()
+        append(body, isLast: true, to: &collected)
+        endReading()
+        let head = [("content-type", "application/json"), (ControlHeaders.seen, "true")] + answer.headers
+        return ImmediateAnswer(status: 200, headers: head, body: SharedBytes(collected))
+    }
+
     private func take(_ relayed: RelayedDecode, _ active: OrchestratedExchange, at now: MonotonicTime) {
         active.order = relayed.order
         reservation = relayed.order.decode?.reservation.take()
@@ -151,7 +165,8 @@ enum ResponseFields {
     ]
 
     /// The fields that go along, their names in lower case. What is no field as HTTP has them would make the gateway refuse the whole
-    /// response, so it is left out, and so is what the server means for its own connection.
+    /// response, so it is left out, and so is what the server means for its own connection. Fields of one name become one (RFC 9110 §5.3),
+    /// since a gateway takes one of each; of `set-cookie`, which cannot be joined, it is the last.
     static func forwarded(_ fields: [(name: String, value: String)]) -> [(name: String, value: String)] {
         var named: Set<String> = []
         for field in fields where ASCII.equalsIgnoringCase(field.name, "connection") {
@@ -159,13 +174,23 @@ enum ResponseFields {
                 named.insert(ASCII.lowercased(String(ASCII.trimmed(name))))
             }
         }
-        return fields.compactMap { field in
+        var forwarded: [(name: String, value: String)] = []
+        var places: [String: Int] = [:]
+        for field in fields {
             guard !field.name.isEmpty, field.name.utf8.allSatisfy(isTokenByte),
                 field.value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 })
-            else { return nil }
+            else { continue }
             let name = ASCII.lowercased(field.name)
-            return left.contains(name) || named.contains(name) ? nil : (name, field.value)
+            guard !left.contains(name), !named.contains(name) else { continue }
+            guard let place = places[name] else {
+                places[name] = forwarded.count
+                forwarded.append((name, field.value))
+                continue
+            }
+            if name == "set-cookie" { forwarded[place].value = "" } else { forwarded[place].value += ", " }
+            forwarded[place].value += field.value
         }
+        return forwarded
     }
 
     /// RFC 9110 §5.6.2.

@@ -44,18 +44,29 @@ final class OrchestratedExchange {
     }
 }
 
-/// Calls the exchange now and then while a decode is silent. Dropping it ends it.
+/// Calls the exchange now and then, and once at a certain time, while a decode is silent. Dropping it ends it.
 final class Watchdog: Sendable {
-    private let task: Task<Void, Never>
+    private let tasks: [Task<Void, Never>]
 
-    init(every period: Duration, _ action: @escaping @Sendable () -> Void) {
-        task = Task {
-            while (try? await Task.sleep(for: period)) != nil { action() }
+    /// - Parameter limit: that time, from now; nil for none.
+    init(every period: Duration, at limit: Duration?, _ action: @escaping @Sendable () -> Void) {
+        var tasks = [
+            Task {
+                while (try? await Task.sleep(for: period)) != nil { action() }
+            }
+        ]
+        if let limit {
+            tasks.append(
+                Task {
+                    if (try? await Task.sleep(for: limit)) != nil { action() }
+                }
+            )
         }
+        self.tasks = tasks
     }
 
     deinit {
-        task.cancel()
+        for task in tasks { task.cancel() }
     }
 }
 

@@ -21,19 +21,29 @@ final class RequestJournal: OrchestrationJournal {
         )
     }
 
+    func retracted(_ checkpoint: Checkpoint) {
+        if checkpoint == .prefillSelected { record.attempts = max(0, (record.attempts ?? 0) - 1) }
+        record.decision?.removeLast(named: checkpoint.rawValue)
+    }
+
     func ended(_ leg: LegReport) {
         if leg.stage == .prefill, leg.outcome == LegFailure.Code.noPermit.rawValue {
             record.attempts = max(0, (record.attempts ?? 0) - 1)
         }
-        let leg = DecisionRecord.Leg(
-            leg: leg.stage.rawValue,
-            endpoint: leg.endpoint,
-            attempt: leg.attempt,
-            outcome: leg.outcome,
-            seconds: leg.seconds
-        )
+        let leg = DecisionRecord.Leg(leg)
         record.decision?.append(leg)
         telemetry.legEnded(record, leg)
+    }
+
+    func outlived(by leg: LegReport) -> @Sendable (LegReport) -> Void {
+        let leg = DecisionRecord.Leg(leg)
+        record.decision?.append(leg)
+        telemetry.legOutlives(record, leg)
+        return { [telemetry, decision = record.decision] leg in
+            let leg = DecisionRecord.Leg(leg)
+            decision?.replace(leg)
+            telemetry.legEnded(leg)
+        }
     }
 
     func resumed() { telemetry.orchestration(.resumed) }
@@ -53,4 +63,16 @@ final class RequestJournal: OrchestrationJournal {
     }
 
     func stranded() { telemetry.orchestration(.stranded) }
+}
+
+extension DecisionRecord.Leg {
+    fileprivate init(_ leg: LegReport) {
+        self.init(
+            leg: leg.stage.rawValue,
+            endpoint: leg.endpoint,
+            attempt: leg.attempt,
+            outcome: leg.outcome,
+            seconds: leg.seconds
+        )
+    }
 }

@@ -41,6 +41,13 @@ final class RequestStagePicker: StagePicker {
         return nil
     }
 
+    func canPick(_ stage: Stage, excluding isExcluded: (Endpoint) -> Bool) -> Bool {
+        let all = director.pool.candidates(in: subset, at: .now())
+        let candidates = all.filtered { !isExcluded(all.endpoint($0)) }
+        let picked = try? scheduler.pick(stage, request, candidates, using: &generator)
+        return (picked ?? nil) != nil
+    }
+
     private func reserve(_ stage: Stage, _ result: ProfileResult, whatever: Bool) -> StagePick? {
         let load = scheduler.policies.inFlightLoad
         let matches = scheduler.prefixCache?.match(request.prefix, result.candidates)

@@ -1,7 +1,7 @@
 internal import Bytes
 package import ExtProc
 package import Orchestration
-internal import Pool
+package import Pool
 internal import Scheduling
 package import SubRequests
 package import Telemetry
@@ -40,6 +40,12 @@ package struct SubRequestTransport: LegTransport {
         }
     }
 
+    package var isFullSomewhere: Bool { requester.limits.isFullSomewhere }
+
+    package func hasRoom(at endpoint: Endpoint) -> Bool {
+        requester.limits.hasRoom(endpoint.hostPort)
+    }
+
     private func subRequest(_ leg: LegRequest) -> SubRequest {
         var request = SubRequest(
             to: SubRequestTarget(address: leg.endpoint.address, port: leg.port ?? leg.endpoint.port),
@@ -60,6 +66,7 @@ package struct SubRequestTransport: LegTransport {
         // A model may think for long, and a request may wait for long in an engine's queue.
         request.idleTimeout = nil
         request.maySendAgain = leg.mayResend
+        request.isUrgent = leg.isUrgent
         // The ports beside the engines' own (bootstrap) have no certificates.
         request.isPlain = leg.port != nil
         request.extraHeaders = leg.headers.map { HTTPField($0.name, $0.value) }
@@ -87,6 +94,7 @@ package struct SubRequestTransport: LegTransport {
                 failure.message,
                 countsForBreaker: failure.countsForBreaker,
                 mayHaveArrived: !failure.isConnectFailure && code != .noPermit,
+                isOverall: failure.missingPermit == .overall,
                 seconds: failure.seconds
             )
         )

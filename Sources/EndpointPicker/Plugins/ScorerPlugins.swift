@@ -31,6 +31,14 @@ extension PluginRegistry {
                 )
             )
         },
+        "prefill-cost-scorer": { parameters in
+            var weights = PrefillCostScorer.Weights()
+            weights.requestTokens = parameters.integer("requestTokens", in: 0...1 << 20) ?? weights.requestTokens
+            weights.memoryWeight = parameters.number("memoryWeight", in: 0...1_000) ?? weights.memoryWeight
+            weights.homeWeight = parameters.number("homeWeight", in: 0...1_000) ?? weights.homeWeight
+            weights.scaleTokens = parameters.integer("scaleTokens", in: 1...1 << 20) ?? weights.scaleTokens
+            return .scorer(PrefillCostScorer(weights))
+        },
         "load-aware-scorer": { parameters in
             let threshold = parameters.integer("threshold", in: 1...Int(Int32.max))
             return .scorer(LoadAwareScorer(threshold: threshold ?? LoadAwareScorer.defaultThreshold))

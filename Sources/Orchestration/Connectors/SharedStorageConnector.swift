@@ -2,6 +2,9 @@ package import Bytes
 package import Inference
 
 /// Engines that find each other's blocks in a storage both reach: the legs need to know nothing of each other.
+///
+/// A client's `cache_hit_threshold` asks the engine to send the request back (`finish_reason: "cache_threshold"`) when less than that share of
+/// its prompt is cached. So an endpoint that decodes is asked first, for one token; only when it wants none of it a prefill is made.
 package struct SharedStorageConnector: Connector {
     package let order = LegOrder.serial
 
@@ -22,6 +25,26 @@ package struct SharedStorageConnector: Connector {
     }
 
     package func editDecode(_ leg: LegContext, _ handover: Handover?, _ edits: inout BodyEdits) {
+        serveWhateverIsCached(leg, &edits)
+    }
+
+    package func asksDecode(_ leg: LegContext) -> Bool {
+        guard let threshold = leg.request.members[.cacheHitThreshold], threshold.kind == .number else { return false }
+        // Zero is no threshold, in whatever way it is written.
+        let digits = leg.body.bytes.extracting(threshold.valueRange).copied().prefix { $0 | 0x20 != UInt8(ascii: "e") }
+        return digits.contains { (UInt8(ascii: "1")...UInt8(ascii: "9")).contains($0) }
+    }
+
+    package func editQuestion(_ leg: LegContext, _ edits: inout BodyEdits) {
+        LegBodies.reduceToPrompt(leg.request, &edits)
+    }
+
+    package func readQuestion(_ answer: RawSpan) throws(BadAnswer) -> Handover? {
+        let read = try EngineAnswer(reading: answer)
+        return read.finishReason == "cache_threshold" ? nil : Handover(cachedTokens: read.cachedTokens)
+    }
+
+    package func editOwnDecode(_ leg: LegContext, _ edits: inout BodyEdits) {
         serveWhateverIsCached(leg, &edits)
     }
 

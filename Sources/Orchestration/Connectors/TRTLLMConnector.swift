@@ -6,6 +6,9 @@ package import Inference
 /// The prompt's token ids go along where the context server told them, so that it is tokenized once. `max_completion_tokens` is the same
 /// member to these servers as `max_tokens` and comes first, so its value moves there. Requests for several sequences, and APIs that have no
 /// such parameters, are left to the generation server alone.
+///
+/// The context server keeps a prompt's cache until a generation server has fetched it, or its own timeout of a minute or more is over: it heeds
+/// no hanging up. So what it computed is fetched in any case.
 package struct TRTLLMConnector: Connector {
     package let order = LegOrder.serial
 
@@ -31,7 +34,9 @@ package struct TRTLLMConnector: Connector {
         let read = try EngineAnswer(reading: answer)
         // The text ended with the first token, so there is nothing to generate.
         if let reason = read.finishReason, reason != "length", reason != "not_finished" {
-            return Handover(cachedTokens: read.cachedTokens, isFinal: true)
+            // What is for the other server is nothing for the client.
+            let answer = Self.removing("disaggregated_params", of: answer, firstOf: read)
+            return Handover(cachedTokens: read.cachedTokens, isFinal: true, answer: answer)
         }
         let parameters = answer.extracting(try Self.parameters(in: read, answer))
         if let problem = Self.problem(in: parameters) { throw BadAnswer("disaggregated_params: \(problem)") }
@@ -58,6 +63,15 @@ package struct TRTLLMConnector: Connector {
             }
             edits.remove(.maxCompletionTokens, in: request)
         }
+    }
+
+    package let mustBeFetched = true
+
+    /// One token suffices.
+    package func editFetch(_ leg: LegContext, _ handover: Handover, _ edits: inout BodyEdits) {
+        editDecode(leg, handover, &edits)
+        LegBodies.reduceToPrompt(leg.request, &edits)
+        edits.remove(.maxCompletionTokens, in: leg.request)
     }
 
     /// Below 2^42 the servers take an id for one that they gave out themselves.
@@ -89,6 +103,24 @@ package struct TRTLLMConnector: Connector {
         if found.contains(where: { ($0?.occurrences ?? 0) > 1 }) { return "a member is there twice" }
         if found[1]?.kind != .number, found[2]?.kind != .number { return "no id of the request" }
         return nil
+    }
+
+    /// The answer without that member, at its top and in its choices.
+    private static func removing(_ name: String, of answer: RawSpan, firstOf read: EngineAnswer) -> [UInt8] {
+        var cuts = JSONParts.places(of: name, in: answer, from: 0)
+        if let choices = read[.choices], choices.kind == .array {
+            JSONParts.forEachElement(of: answer, from: choices.valueRange.lowerBound) { choice in
+                cuts += JSONParts.places(of: name, in: answer, from: choice.lowerBound)
+                return true
+            }
+        }
+        var kept: [UInt8] = []
+        var start = 0
+        for cut in cuts.sorted(by: { $0.lowerBound < $1.lowerBound }) where cut.lowerBound >= start {
+            kept += answer.extracting(start..<cut.lowerBound).copied()
+            start = cut.upperBound
+        }
+        return kept + answer.extracting(start..<answer.byteCount).copied()
     }
 
     /// The parameters with the request type of the decode; every other byte stays.

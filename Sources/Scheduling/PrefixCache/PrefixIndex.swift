@@ -96,7 +96,11 @@ package final class PrefixIndex: Sendable {
             guard start < end else { continue }
             shards[shard].table.withLock { table in
                 for block in blocks[start..<end] {
-                    if block.isAdded { table.insert(block.hash, slot: slot) } else { table.remove(block.hash, slot: slot) }
+                    if block.isAdded {
+                        table.insert(block.hash, slot: slot)
+                    } else {
+                        table.remove(block.hash, slot: slot)
+                    }
                 }
             }
             start = end

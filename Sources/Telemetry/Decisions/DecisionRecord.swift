@@ -136,9 +136,24 @@ package final class DecisionRecord: Sendable {
         sharedTrail.value.withLock { if $0.legs.count < Self.trailLimit { $0.legs.append(leg) } }
     }
 
+    /// Notes how a leg ended that was noted before its end. From any thread.
+    package func replace(_ leg: Leg) {
+        sharedTrail.value.withLock { trail in
+            let index = trail.legs.lastIndex {
+                $0.leg == leg.leg && $0.endpoint == leg.endpoint && $0.attempt == leg.attempt
+            }
+            if let index { trail.legs[index] = leg }
+        }
+    }
+
     /// Notes a checkpoint. From any thread.
     package func append(_ checkpoint: Checkpoint) {
         sharedTrail.value.withLock { if $0.checkpoints.count < Self.trailLimit { $0.checkpoints.append(checkpoint) } }
+    }
+
+    /// Takes back the last checkpoint, if it has this name. From any thread.
+    package func removeLast(named name: String) {
+        sharedTrail.value.withLock { if $0.checkpoints.last?.name == name { $0.checkpoints.removeLast() } }
     }
 
     /// A profile ran again: what it chose now takes the place of what it chose before.

@@ -68,9 +68,19 @@ package enum OrchestrationEvent: String, Sendable {
 extension Telemetry {
     /// A sub-request of `record`'s request ended.
     package func legEnded(_ record: RequestRecord, _ leg: DecisionRecord.Leg) {
+        legOutlives(record, leg)
+        legEnded(leg)
+    }
+
+    /// A sub-request of `record`'s request goes on after it.
+    package func legOutlives(_ record: RequestRecord, _ leg: DecisionRecord.Leg) {
         var ended = leg
         ended.endedAt = TelemetryClock.monotonicNanoseconds()
         record.legs.append(ended)
+    }
+
+    /// A sub-request ended whose request has ended before.
+    package func legEnded(_ leg: DecisionRecord.Leg) {
         metrics.orchestration.legs.child(LegLabels(leg: leg.leg, outcome: leg.outcome)).add()
         if leg.outcome == "ok" { metrics.orchestration.legTime.child(OneLabel(leg.leg)).observe(leg.seconds) }
     }

@@ -31,7 +31,7 @@ package final class RawConnection {
     package let socket: Socket
     private var buffer: [UInt8] = []
 
-    init(_ socket: Socket) { self.socket = socket }
+    package init(_ socket: Socket) { self.socket = socket }
 
     /// The next request as it came: its head, and its body with whatever framing it has (chunk sizes, trailers). Nil when
     /// the peer has ended the connection.

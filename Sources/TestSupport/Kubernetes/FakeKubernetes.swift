@@ -1,7 +1,8 @@
 import Bytes
 import Foundation
 
-/// An API server for tests that speaks Kubernetes' wire: lists with pages, watches with bookmarks and expired versions, optimistic writes.
+/// An API server for tests that speaks Kubernetes' wire: lists with pages, watches with bookmarks and expired versions, optimistic writes, reviews
+/// of tokens and permissions. What a real one refuses it refuses as well.
 ///
 /// Objects are found under the path of their collection, such as `/api/v1/namespaces/default/pods`. Collections under `/api/` are always there,
 /// those under `/apis/` once they are installed or hold an object.
@@ -22,6 +23,8 @@ package final class FakeKubernetes: Sendable {
         case status(Int, headers: HTTPFields = [], body: String = #"{"kind":"Status","message":"as the test says"}"#)
         /// These bytes in chunks of their own, with a pause between two, then the end.
         case chunks([String], pause: Duration = .zero)
+        /// A list as long as wanted: this many pieces, each made when it is sent.
+        case pieces(Int, @Sendable (Int) -> String)
         /// The end of the connection.
         case drop
     }
@@ -50,11 +53,24 @@ package final class FakeKubernetes: Sendable {
         var version = 1000
         var collections: [String: Collection] = [:]
         var pages: [String: [FakeObject]] = [:]
-        var watches: [Int: (path: String, commands: AsyncStream<Command>.Continuation)] = [:]
+        var watches: [Int: Watch] = [:]
         var lastWatch = 0
         /// Watches from before this are too old.
         var compacted = 0
         var uid = 0
+        var readers: [String: Reader] = [:]
+    }
+
+    struct Watch: Sendable {
+        let path: String
+        let takesBookmarks: Bool
+        let commands: AsyncStream<Command>.Continuation
+    }
+
+    /// Somebody whose token reviews know.
+    struct Reader: Sendable {
+        let name: String
+        let paths: Set<String>
     }
 
     let state = Lock(State())
@@ -147,13 +163,19 @@ package final class FakeKubernetes: Sendable {
     /// Sends watches this text as it is.
     package func send(_ text: String, to path: String) { command(.raw(text), path: path) }
 
-    /// Tells watches how far the server is.
-    package func bookmark(_ path: String) {
-        let version = state.withLock { $0.version }
-        send(#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"\#(version)"}}}"# + "\n", to: path)
+    /// Tells the watches that want to know how far the server is, or may pretend to be.
+    package func bookmark(_ path: String, version: Int? = nil) {
+        let (watches, now) = state.withLock { state in
+            (state.watches.values.filter { $0.path == path && $0.takesBookmarks }, state.version)
+        }
+        let (kind, group) = Self.kind(of: path)
+        let metadata = #"{"resourceVersion":"\#(version ?? now)","creationTimestamp":null}"#
+        let rest = kind == "Pod" ? #","spec":{"containers":null},"status":{}"# : ""
+        let object = #"{"kind":"\#(kind)","apiVersion":"\#(group)","metadata":\#(metadata)\#(rest)}"#
+        for watch in watches { watch.commands.yield(.raw(#"{"type":"BOOKMARK","object":\#(object)}"# + "\n")) }
     }
 
-    /// Forgets the changes so far: watches from before end with 410.
+    /// Forgets the changes so far: watches from before end with an `ERROR` event.
     package func compact() {
         state.withLock { state in
             state.version += 1
@@ -188,37 +210,77 @@ package final class FakeKubernetes: Sendable {
             }
             try await connection.write("0\r\n\r\n")
             return true
+        case .pieces(let count, let piece)?:
+            try await connection.write(Self.chunkedHead)
+            for index in 0..<count { try await connection.write(Self.chunk(piece(index))) }
+            try await connection.write("0\r\n\r\n")
+            return true
         case nil: break
         }
         if request.isWatch { return try await watch(request, connection) }
-        let (status, body) = state.withLock { $0.answer(request) }
-        try await connection.respond("\(status) X", headers: [("content-type", "application/json")], body: body)
+        let answer = state.withLock { $0.answer(request) }
+        guard answer.status == 200, answer.isList else {
+            try await connection.respond(
+                "\(answer.status) X",
+                headers: [("content-type", answer.contentType)],
+                body: answer.body
+            )
+            return true
+        }
+        // Lists come as they are written, in pieces that end anywhere.
+        try await connection.write(Self.chunkedHead)
+        var rest = Array(answer.body.utf8)[...]
+        while !rest.isEmpty {
+            let piece = String(decoding: rest.prefix(4093), as: UTF8.self)
+            rest = rest.dropFirst(4093)
+            try await connection.write(Self.chunk(piece))
+        }
+        try await connection.write("0\r\n\r\n")
         return true
     }
 
     private func watch(_ request: Request, _ connection: RawConnection) async throws -> Bool {
         let (commands, continuation) = AsyncStream.makeStream(of: Command.self)
         let from = Int(request.query["resourceVersion"] ?? "") ?? 0
-        let (number, status) = state.withLock { state -> (Int, Int) in
-            guard
-                let collection = state.collections[request.path]
-                    ?? (request.path.hasPrefix("/api/") ? Collection() : nil)
-            else { return (0, 404) }
-            if from < state.compacted { return (0, 410) }
-            for change in collection.changes where change.version > from { continuation.yield(.change(change)) }
+        let (number, refusal) = state.withLock { state -> (Int, Answered?) in
+            if let refusal = state.refusal(request) { return (0, refusal) }
+            if from < state.compacted {
+                let message = "too old resource version: \(from) (\(state.compacted))"
+                let status = State.status(410, message, reason: "Expired").body
+                continuation.yield(.raw(#"{"type":"ERROR","object":\#(status)}"# + "\n"))
+                continuation.yield(.end)
+                return (0, nil)
+            }
+            for change in state.collections[request.path]?.changes ?? [] where change.version > from {
+                continuation.yield(.change(change))
+            }
             state.lastWatch += 1
-            state.watches[state.lastWatch] = (request.path, continuation)
-            return (state.lastWatch, 200)
+            state.watches[state.lastWatch] = Watch(
+                path: request.path,
+                takesBookmarks: request.query["allowWatchBookmarks"] == "true",
+                commands: continuation
+            )
+            return (state.lastWatch, nil)
         }
-        guard status == 200 else {
-            let body = #"{"kind":"Status","code":\#(status),"message":"too old resource version","reason":"Expired"}"#
-            try await connection.respond("\(status) X", body: body)
+        if let refusal {
+            try await connection.respond(
+                "\(refusal.status) X",
+                headers: [("content-type", refusal.contentType)],
+                body: refusal.body
+            )
             return true
         }
-        defer { state.withLock { $0.watches[number] = nil } }
-        try await connection.write(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        let end = Int(request.query["timeoutSeconds"] ?? "").map { seconds in
+            Task {
+                try await Task.sleep(for: .seconds(seconds))
+                continuation.yield(.end)
+            }
+        }
+        defer {
+            end?.cancel()
+            state.withLock { $0.watches[number] = nil }
+        }
+        try await connection.write(Self.chunkedHead)
         for await command in commands {
             switch command {
             case .change(let change):
@@ -232,6 +294,9 @@ package final class FakeKubernetes: Sendable {
         }
         return false
     }
+
+    private static let chunkedHead =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
 
     private static func chunk(_ text: String) -> String {
         "\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n"

@@ -37,15 +37,7 @@ struct FakeObject: Sendable {
 
     func matches(_ query: [String: String]) -> Bool {
         if let field = query["fieldSelector"], field != "metadata.name=\(name)" { return false }
-        return Self.matches(query["labelSelector"], labels)
-    }
-
-    /// Equality alone, as far as the tests go.
-    static func matches(_ selector: String?, _ labels: [String: String]) -> Bool {
-        (selector ?? "").split(separator: ",").allSatisfy { part in
-            let halves = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            return halves.count == 2 ? labels[halves[0]] == halves[1] : labels[halves[0]] != nil
-        }
+        return FakeSelector(query["labelSelector"])?.matches(labels) ?? false
     }
 }
 
@@ -53,7 +45,7 @@ extension FakeKubernetes.Change {
     /// As a watch with this query tells it; nil when it does not concern it. An object that a selector loses is deleted for the watch.
     func line(for query: [String: String]) -> String? {
         let isIn = object.matches(query)
-        let wasIn = labelsBefore.map { FakeObject.matches(query["labelSelector"], $0) } ?? false
+        let wasIn = labelsBefore.map { FakeSelector(query["labelSelector"])?.matches($0) ?? false } ?? false
         let type: String
         switch (self.type, wasIn, isIn) {
         case ("DELETED", true, _): type = "DELETED"
@@ -96,81 +88,6 @@ extension FakeKubernetes.State {
         let change = FakeKubernetes.Change(version: version, type: type, object: object, labelsBefore: before?.labels)
         collections[path, default: .init()].changes.append(change)
         for watch in watches.values where watch.path == path { watch.commands.yield(.change(change)) }
-    }
-
-    // MARK: Single requests
-
-    mutating func answer(_ request: FakeKubernetes.Request) -> (status: Int, body: String) {
-        switch request.method {
-        case "POST": return create(request)
-        case "PUT": return update(request)
-        default: break
-        }
-        if collections[request.path] == nil, !request.path.hasPrefix("/api/") || isSingle(request.path) {
-            let (path, name) = Self.split(request.path)
-            if let object = collections[path]?.objects[name] { return (200, object.text) }
-            return Self.status(404, "not found")
-        }
-        return list(request)
-    }
-
-    private func isSingle(_ path: String) -> Bool {
-        collections[Self.split(path).path] != nil
-    }
-
-    private mutating func list(_ request: FakeKubernetes.Request) -> (status: Int, body: String) {
-        let limit = Int(request.query["limit"] ?? "") ?? .max
-        let objects: [FakeObject]
-        let listVersion: Int
-        if let token = request.query["continue"] {
-            guard let rest = pages.removeValue(forKey: token) else {
-                return Self.status(410, "The provided continue parameter is too old", reason: "Expired")
-            }
-            objects = rest
-            listVersion = Int(token.prefix { $0 != "-" }) ?? version
-        } else {
-            objects = (collections[request.path]?.objects ?? [:]).values.filter { $0.matches(request.query) }
-                .sorted { $0.name < $1.name }
-            listVersion = version
-        }
-        var next = ""
-        if objects.count > limit {
-            next = "\(listVersion)-\(pages.count)-\(objects.count)"
-            pages[next] = Array(objects[limit...])
-        }
-        let items = objects.prefix(limit).map(\.text).joined(separator: ",")
-        let body =
-            #"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"\#(listVersion)","continue":"\#(next)"},"items":[\#(items)]}"#
-        return (200, body + "\n")
-    }
-
-    private mutating func create(_ request: FakeKubernetes.Request) -> (status: Int, body: String) {
-        guard let object = FakeObject(json: request.body) else { return Self.status(400, "no object") }
-        if collections[request.path]?.objects[object.name] != nil {
-            return Self.status(409, "exists", reason: "AlreadyExists")
-        }
-        _ = put(request.path, object)
-        return (201, collections[request.path]?.objects[object.name]?.text ?? "")
-    }
-
-    private mutating func update(_ request: FakeKubernetes.Request) -> (status: Int, body: String) {
-        let (path, name) = Self.split(request.path)
-        guard let object = FakeObject(json: request.body) else { return Self.status(400, "no object") }
-        guard let known = collections[path]?.objects[name] else { return Self.status(404, "not found") }
-        if let version = object.metadata("resourceVersion"), version != known.metadata("resourceVersion") {
-            return Self.status(409, "the object has been modified", reason: "Conflict")
-        }
-        _ = put(path, object)
-        return (200, collections[path]?.objects[name]?.text ?? "")
-    }
-
-    private static func split(_ path: String) -> (path: String, name: String) {
-        guard let slash = path.lastIndex(of: "/") else { return (path, "") }
-        return (String(path[..<slash]), String(path[path.index(after: slash)...]))
-    }
-
-    private static func status(_ code: Int, _ message: String, reason: String = "") -> (status: Int, body: String) {
-        (code, #"{"kind":"Status","code":\#(code),"message":"\#(message)","reason":"\#(reason)"}"#)
     }
 }
 

@@ -5,23 +5,8 @@ import Scheduling
 
 /// What a decision and its parts cost, without any transport: scheduling, the prefix index, flow control.
 enum DecisionsCommand {
-    private static let help = """
-        usage: apus-bench decisions [--rounds 7] [--json]
-
-        CPU of decisions over 100 and 1,000 endpoints with six scorers and a prompt of 256 blocks, of matching 3,750
-        blocks against 96 endpoints and of cutting a prompt of token ids into blocks; memory of a full prefix index;
-        CPU of queueing 100,000 requests of 1,000 flows and of letting them go. Nothing is checked.
-
-        """
-
-    static func run(_ words: [String]) throws {
-        var arguments = try Arguments(words, flags: ["help", "json"])
-        if arguments.flag("help") { return write(help, to: 1) }
-        let asJSON = arguments.flag("json")
-        let rounds = try arguments.integer("rounds", default: 7, in: 1...1_000)
-        try arguments.finish()
-
-        var suite = Suite(rounds: rounds)
+    static func section(_ run: BenchRun) throws -> Section {
+        var suite = Suite(rounds: run.rounds(7), isShort: run.scale == .short)
         // First, while little else has left its marks on the process's memory.
         try PrefixBench.measureMemory(&suite)
         try SchedulingBench.measure(&suite, endpoints: 100, goal: 25)
@@ -30,7 +15,15 @@ enum DecisionsCommand {
         PrefixBench.measureRecording(&suite)
         try PrefixBench.measureHashing(&suite)
         FlowControlBench.measure(&suite)
-        write(asJSON ? suite.json : suite.table, to: 1)
+        return suite.section(
+            key: "decisions",
+            title: "decisions without any transport",
+            method: [
+                "CPU of this process, \(suite.rounds.of("round")) each: decisions over 100 and 1,000 endpoints with six scorers and a "
+                    + "prompt of 256 blocks, blocks matched and cut, requests queued in flow control and let go; memory of a full "
+                    + "prefix index."
+            ]
+        )
     }
 }
 

@@ -4,29 +4,29 @@ import Pool
 
 /// A full pool, a long queue in front of it, and its end.
 enum FlowControlBench {
-    private static let requests = 100_000
     private static let flows = 1_000
     private static let endpoints = 100
 
     static func measure(_ suite: inout Suite) {
+        let requests = suite.repetitions(100_000)
         for (policies, key, ordering, fairness) in policies {
             let lines = [
                 Suite.Line(
-                    title: "flow control, \(requests) of \(flows) flows, \(policies): enqueue",
+                    title: "flow control, \(requests.grouped) of \(flows.grouped) flows, \(policies): enqueue",
                     key: "enqueue_\(key)_us",
                     unit: "µs",
                     digits: 2,
                     goal: 5
                 ),
                 Suite.Line(
-                    title: "the same: end one, dispatch and place the next",
+                    title: "flow control, \(policies): end one, dispatch and place the next",
                     key: "dispatch_\(key)_us",
                     unit: "µs",
                     digits: 2,
                     goal: 5
                 ),
             ]
-            suite.measure(lines) { round(ordering, fairness) }
+            suite.measure(lines) { round(requests, ordering, fairness) }
         }
     }
 
@@ -37,7 +37,11 @@ enum FlowControlBench {
         ]
     }
 
-    private static func round(_ ordering: any OrderingPolicy, _ fairness: any FairnessPolicy) -> [Double] {
+    private static func round(
+        _ requests: Int,
+        _ ordering: any OrderingPolicy,
+        _ fairness: any FairnessPolicy
+    ) -> [Double] {
         let pool = BenchPool.make(endpoints)
         var detector = ConcurrencyDetector()
         detector.maxConcurrency = 1

@@ -12,16 +12,17 @@ enum PrefixBench {
     /// Resident memory of an index in which every endpoint holds as much as is remembered, all of it different.
     static func measureMemory(_ suite: inout Suite) throws {
         let pool = BenchPool.make(endpoints)
+        let capacity = suite.isShort ? Self.capacity / 25 : Self.capacity
         let lines = [
             Suite.Line(
-                title: "prefix index, \(endpoints) × \(capacity) blocks, resident",
+                title: "prefix index, \(endpoints) × \(capacity.grouped) blocks, resident",
                 key: "prefix_index_resident_mb",
                 unit: "MB",
                 digits: 0,
                 goal: 400
             ),
             Suite.Line(
-                title: "the same, as it says itself",
+                title: "prefix index, as it says itself",
                 key: "prefix_index_reported_mb",
                 unit: "MB",
                 digits: 0
@@ -49,7 +50,7 @@ enum PrefixBench {
 
     /// Endpoints that hold more and more of a prompt, and all of them all of it.
     static func measureMatching(_ suite: inout Suite) {
-        let (count, blocks, repetitions) = (96, 3_750, 500)
+        let (count, blocks, repetitions) = (96, 3_750, suite.repetitions(500))
         let candidates = BenchPool.make(count).candidates(at: .now())
         let prompt = BenchPool.prompt(blocks, seed: 5)
         for (title, key, step) in [("each more than the last", "staggered", blocks / count), ("all", "full", blocks)] {
@@ -62,7 +63,7 @@ enum PrefixBench {
                 )
             }
             let line = Suite.Line(
-                title: "prefix match, \(blocks) blocks × \(count) endpoints, held by \(title)",
+                title: "prefix match, \(blocks.grouped) blocks × \(count) endpoints, held by \(title)",
                 key: "prefix_match_\(key)_us",
                 unit: "µs",
                 goal: 150
@@ -104,14 +105,14 @@ enum PrefixBench {
 
     /// Blocks of 16 tokens.
     static func measureHashing(_ suite: inout Suite) throws {
-        let (count, repetitions) = (8_192, 500)
+        let (count, repetitions) = (8_192, suite.repetitions(500))
         let ids = (0..<count).map { String($0 * 7 + 10_000) }.joined(separator: ", ")
         let text = String(repeating: "four", count: count)
         for (title, key, prompt) in [("token ids", "ids", "[\(ids)]"), ("tokens of text", "text", "\"\(text)\"")] {
             let body = ByteBuffer(copying: Array(#"{"model":"m","prompt":\#(prompt)}"#.utf8))
             let request = try InferenceRequest.read(body, api: .completions)
             let line = Suite.Line(
-                title: "blocks of a prompt of \(count) \(title)",
+                title: "blocks of a prompt of \(count.grouped) \(title)",
                 key: "blocks_of_\(key)_us",
                 unit: "µs"
             )

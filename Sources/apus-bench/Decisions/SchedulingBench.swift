@@ -23,7 +23,7 @@ enum SchedulingBench {
         )
         request.now = .now()
         var generator = SeededGenerator(seed: 3)
-        let repetitions = 200_000 / endpoints
+        let repetitions = suite.repetitions(200_000 / endpoints)
         func decide() throws {
             let candidates = pool.candidates(at: request.now)
             let result = try scheduler.schedule(request, candidates, using: &generator)
@@ -32,7 +32,7 @@ enum SchedulingBench {
         }
         for _ in 0..<repetitions { try decide() }
         let line = Suite.Line(
-            title: "decision, \(endpoints) endpoints, 6 scorers, \(blocks) blocks",
+            title: "decision, \(endpoints.grouped) endpoints, 6 scorers, \(blocks) blocks",
             key: "decision_\(endpoints)_us",
             unit: "µs",
             goal: goal

@@ -32,7 +32,7 @@ struct Table {
 
     let title: String
     let key: String
-    let columns: [Column]
+    var columns: [Column]
     var rows: [Row] = []
 }
 
@@ -72,12 +72,21 @@ struct Goal {
     let limit: Double
     var isAtMost = true
     var digits = 1
+    /// Why it is missed, where that is known; said only then.
+    var reason: String?
 
+    /// Never of a value that is not a number: then nothing was measured.
     var isMet: Bool { isAtMost ? value <= limit : value >= limit }
+
+    /// By which share of the limit the value lies beyond it; nil where it does not, or where no share can be told.
+    var miss: Double? {
+        guard !isMet, value.isFinite, limit != 0 else { return nil }
+        return (isAtMost ? value - limit : limit - value) / limit.magnitude
+    }
 }
 
 /// How long a suite may take: a full report's numbers, or a few requests that show that the suite works.
-enum Scale {
+enum Scale: Sendable {
     /// Several rounds, for figures that are quoted.
     case full
     /// For CI: every step once, in seconds; its figures mean nothing.

@@ -121,6 +121,71 @@ struct KubernetesAccessTests {
         await events.wait { $0.endpoints.last?.count == 2 }
         #expect(events.entries.failures.filter { $0.kind == "pods" }.count == 1)
         #expect(discovery.counts["pods"]?.lists == 1)
+        #expect(discovery.counts["pods"]?.failures ?? 0 >= 1)
+    }
+
+    @Test("While a token's file cannot be read the last token counts: nobody comes without a name")
+    func unreadableToken() async throws {
+        let path = try folder.write("one", to: "token")
+        let fake = try FakeKubernetes()
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let client = KubernetesClient(KubernetesAccess(server: fake.url, credential: .tokenFile(path)), client: http)
+        _ = try await client.call("GET", FakeKubernetes.pods())
+        try FileManager.default.removeItem(atPath: path)
+        _ = try await client.call("GET", FakeKubernetes.pods())
+        try folder.write("two", to: "token")
+        _ = try await client.call("GET", FakeKubernetes.pods())
+        #expect(
+            fake.requests.entries.map { $0.headers["authorization"] } == ["Bearer one", "Bearer one", "Bearer two"]
+        )
+    }
+
+    @Test("A server's certificate may be for another name than the address; a proxy is not asked, and that is said")
+    func serverName() async throws {
+        let host = try KeyPair.selfSigned(names: ["api.internal"], addresses: [])
+        let tls = try ServerTLS(
+            certificateFile: try folder.write(host.certificateChain, to: "tls.crt"),
+            keyFile: try folder.write(host.privateKey, to: "tls.key")
+        )
+        let hosts = EventLog<String>()
+        let server = try FakeHTTPServer(tls: tls) { request in
+            hosts.append(request.headers["host"] ?? "")
+            return .text("{}")
+        }
+        let cluster = "server: 'https://\(server.address)', certificate-authority: tls.crt"
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let other = KubernetesClient(try access(["KUBECONFIG": try kubeconfig(cluster: cluster)]), client: http)
+        await #expect(throws: KubernetesError.self) { _ = try await other.call("GET", "/version") }
+        let path = try kubeconfig(cluster: cluster + ", tls-server-name: api.internal, proxy-url: 'http://proxy:1'")
+        let found = try access(["KUBECONFIG": path])
+        #expect(found.warnings.count == 1 && found.warnings[0].contains("proxy-url"))
+        let client = KubernetesClient(found, client: http)
+        for _ in 0..<2 { _ = try await client.call("GET", "/version") }
+        #expect(hosts.entries == [server.address, server.address])
+    }
+
+    @Test(
+        "Of several kubeconfigs the first that names a thing counts, and a path is relative to the file that it stands in"
+    )
+    func merged() throws {
+        let other = try TemporaryDirectory()
+        let first = try other.write(
+            """
+            contexts:
+            - {name: b, context: {cluster: c, user: u, namespace: first}}
+            users:
+            - {name: u, user: {tokenFile: token}}
+            """,
+            to: "config"
+        )
+        let second = try kubeconfig(cluster: "server: https://api, certificate-authority: ca.pem")
+        let found = try access(["KUBECONFIG": "\(first):\(second)"])
+        #expect(found.namespace == "first")
+        #expect(found.credential == .tokenFile(other.path + "/token"))
+        #expect(found.trust.caFile == folder.path + "/ca.pem")
+        #expect(found.server == "https://api")
     }
 
     @Test("Certificates that stand in the kubeconfig itself prove who we are, over TLS")

@@ -1,3 +1,4 @@
+import Bytes
 import Discovery
 import SubRequests
 import TestSupport
@@ -56,9 +57,43 @@ struct LeaderElectionTests {
         _ = await saidA.first { $0 == .acquired }
         fake.setDown(true)
         _ = await saidA.first { $0 == .lost }
-        #expect(saidA.entries.contains { if case .failing = $0 { true } else { false } })
+        await saidA.wait { $0.contains { if case .failing = $0 { true } else { false } } }
         fake.setDown(false)
         await saidA.wait { $0.filter { $0 == .acquired }.count == 2 }
+        await a.stop()
+        http.shutdown()
+    }
+
+    @Test("How long a lease lasts is its holder's to say: a longer one than ours is waited for")
+    func longLease() async throws {
+        try fake.put(
+            path,
+            #"{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"epp"},"spec":{"holderIdentity":"other","leaseDurationSeconds":3600,"renewTime":"2020-01-01T00:00:00.000000Z"}}"#
+        )
+        let (a, saidA) = candidate("a", lease: .milliseconds(1), deadline: .microseconds(1))
+        _ = await saidA.first { $0 == .follows("other") }
+        let asked = fake.requests.entries.count
+        await fake.requests.wait(forCount: asked + 5)
+        #expect(!a.isLeader)
+        await a.stop()
+        http.shutdown()
+    }
+
+    @Test("That somebody else was faster is no failure, and does not hide one that follows")
+    func conflict() async throws {
+        // The last first: refused as a conflict when it is made, and then for a reason of the server's own.
+        let answers = Lock(["", "500", "409"])
+        fake.answer { request in
+            guard request.method == "POST" || request.method == "PUT" else { return nil }
+            let answer = answers.withLock { $0.count > 1 ? $0.removeLast() : $0[0] }
+            return answer == "409" ? .status(409) : answer == "500" ? .status(500) : nil
+        }
+        let (a, saidA) = candidate("a")
+        _ = await saidA.first { $0 == .acquired }
+        let failures = saidA.entries.compactMap { event -> KubernetesError.Code? in
+            if case .failing(let error) = event { error.code } else { nil }
+        }
+        #expect(failures == [.server])
         await a.stop()
         http.shutdown()
     }
@@ -67,7 +102,7 @@ struct LeaderElectionTests {
     func abandoned() async throws {
         try fake.put(
             path,
-            #"{"metadata":{"name":"epp"},"spec":{"holderIdentity":"gone","leaseDurationSeconds":1,"renewTime":"2099-01-01T00:00:00.000000Z","leaseTransitions":3}}"#
+            #"{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"epp"},"spec":{"holderIdentity":"gone","leaseDurationSeconds":1,"renewTime":"2099-01-01T00:00:00.000000Z","leaseTransitions":3}}"#
         )
         let (a, saidA) = candidate("a", lease: .milliseconds(500))
         _ = await saidA.first { $0 == .acquired }
@@ -83,20 +118,8 @@ struct AccessReviewTests {
     @Test("Users who may read are let in, others told why not, and the answers are remembered")
     func verdicts() async throws {
         let fake = try FakeKubernetes()
-        fake.answer { request in
-            if request.path.hasSuffix("/tokenreviews") {
-                let user = request.body.contains("alice") ? "alice" : request.body.contains("bob") ? "bob" : ""
-                let status =
-                    user.isEmpty
-                    ? #"{"authenticated":false}"#
-                    : #"{"authenticated":true,"user":{"username":"\#(user)","uid":"7","groups":["g"],"extra":{"scopes":["s"]}}}"#
-                return .status(201, body: #"{"kind":"TokenReview","status":\#(status)}"#)
-            }
-            let isWhole = request.body.contains(#""groups":["g"],"extra":{"scopes":["s"]}"#)
-            let isAllowed =
-                isWhole && request.body.contains(#""user":"alice""#) && request.body.contains(#""path":"/metrics""#)
-            return .status(201, body: #"{"status":{"allowed":\#(isAllowed)}}"#)
-        }
+        fake.know(token: "alice", user: "alice", paths: ["/metrics"])
+        fake.know(token: "bob", user: "bob")
         let http = HTTPClient()
         defer { http.shutdown() }
         let review = AccessReview(KubernetesClient(KubernetesAccess(server: fake.url), client: http))

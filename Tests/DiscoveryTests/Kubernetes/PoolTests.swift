@@ -143,6 +143,21 @@ struct InferencePoolTests {
         await watched.events.wait { $0.missingCount == 1 && $0.malformedCount == 1 }
     }
 
+    @Test("A pool of the older kind has one port, and labels without anything around them")
+    func olderKind() async throws {
+        let fake = try FakeKubernetes()
+        let group = "inference.networking.x-k8s.io"
+        try fake.put(
+            "/apis/\(group)/v1alpha2/namespaces/default/inferencepools",
+            #"{"metadata":{"name":"pool"},"spec":{"selector":{"app":"vllm"},"targetPortNumber":9000,"extensionRef":{"name":"epp"}}}"#
+        )
+        try fake.put(FakeKubernetes.pods(), FakeKubernetes.pod("a"))
+        try fake.put(FakeKubernetes.pods(), FakeKubernetes.pod("b", labels: ["app": "other"]))
+        let watched = WatchedDiscovery(fake, source: .pool(name: "pool", group: group))
+        await watched.expect(["a-rank-0"])
+        #expect(watched.events.entries.endpoints.last?.first?.port == 9000)
+    }
+
     @Test("Pods can be chosen without a pool")
     func selectorWithoutPool() async throws {
         let fake = try FakeKubernetes()
@@ -204,6 +219,7 @@ struct KubernetesObjectiveTests {
         await watched.expect(["a-rank-0"])
         await fake.requests.wait { $0.filter { $0.path == FakeKubernetes.objectives() }.count >= 2 }
         #expect(watched.events.entries.failures.isEmpty)
+        #expect(watched.counts("inferenceobjectives.llm-d.ai").failures == 0)
         try fake.put(FakeKubernetes.objectives(), objective("a", #""priority":3,"poolRef":{"name":"pool"}"#))
         await watched.events.wait { events in
             events.contains { if case .objectives(let all) = $0 { all.map(\.priority) == [3] } else { false } }

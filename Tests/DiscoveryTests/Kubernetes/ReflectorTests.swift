@@ -56,7 +56,9 @@ struct ReflectorTests {
     func bookmark() async throws {
         let watched = WatchedDiscovery(try fakeKubernetes(["a"]))
         await watched.watching()
-        watched.fake.send(#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5555"}}}"# + "\n", to: pods)
+        watched.fake.bookmark(pods, version: 5555)
+        // One from before is not gone back to.
+        watched.fake.bookmark(pods, version: 12)
         watched.fake.endWatches(pods)
         let next = await watched.fake.requests.first { $0.isWatch && $0.query["resourceVersion"] == "5555" }
         #expect(next?.path == pods)
@@ -72,17 +74,18 @@ struct ReflectorTests {
         await watched.expect(["a-rank-0", "b-rank-0"])
         await watched.watching()
         if asStatus {
-            fake.compact()
-            fake.delete(pods, "a")
-            fake.compact()
-            fake.endWatches(pods)
-        } else {
-            fake.compact()
-            let status = #"{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}"#
-            fake.send(#"{"type":"ERROR","object":\#(status)}"# + "\n", to: pods)
-            fake.delete(pods, "a")
+            fake.answer { request in
+                guard request.isWatch, request.path == pods else { return nil }
+                fake.answer(nil)
+                return .status(410, body: #"{"kind":"Status","code":410,"reason":"Gone"}"#)
+            }
         }
+        fake.compact()
+        fake.cutWatches(pods)
+        fake.delete(pods, "a")
+        fake.compact()
         await watched.expect(["b-rank-0"])
+        #expect(watched.counts().expirations >= 1)
         #expect(watched.events.entries.failures.isEmpty)
     }
 
@@ -140,6 +143,22 @@ struct ReflectorTests {
         try await watched.settle("b")
         #expect(watched.events.entries.endpoints.allSatisfy { !$0.isEmpty })
         #expect(watched.counts().lists == 2)
+    }
+
+    @Test("Long strings with quotes and backslashes in them end where they end, wherever the pieces do")
+    func longStrings() async throws {
+        let fake = try fakeKubernetes()
+        // Some end in an escaped backslash, some in an escaped quote, around the lengths that are looked at in one step.
+        for length in [0, 1, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 5000] {
+            let text = String(repeating: "x", count: length) + #"\\\"}]{["# + String(repeating: #"\\"#, count: length)
+            try fake.put(
+                pods,
+                FakeKubernetes.pod("pod-\(length)", metadata: #","annotations":{"t":"\#(text)"}"#)
+            )
+        }
+        let watched = WatchedDiscovery(fake)
+        await watched.events.wait { $0.endpoints.last?.count == 12 }
+        #expect(watched.counts().malformed == 0)
     }
 
     @Test("An event in many pieces is one event, and many in one piece are many")

@@ -47,8 +47,10 @@ final class Disaggregated: Sendable {
         var encodes = 0
         /// Whether every prompt shall be computed elsewhere than where it is decoded.
         var splitsPrefill = true
-        /// `ip:port` of further endpoints that decode, which are none of the simulator.
-        var otherDecodes: [String] = []
+        /// Decides instead that none shall, though there is a profile for it.
+        var wantsNoPrefill = false
+        /// Further endpoints, which are none of the simulator: `ip:port` and role.
+        var others: [(address: String, role: String)] = []
         /// Further lines of the section `orchestration`.
         var orchestration: [String] = []
         var simulator: [String] = []
@@ -109,7 +111,7 @@ final class Disaggregated: Sendable {
         controlPort = try port("control")
         bootstrapPort = try port("bootstrap")
         directory = try TemporaryDirectory()
-        let all = Array(zip(addresses, roles)) + plan.otherDecodes.map { ($0, "decode") }
+        let all = Array(zip(addresses, roles)) + plan.others.map { ($0.address, $0.role) }
         let endpoints = all.enumerated().map { index, server in
             let parts = server.0.split(separator: ":")
             return "- {name: s\(index), namespace: n, address: \(parts[0]), port: \(parts[1]), "
@@ -127,7 +129,9 @@ final class Disaggregated: Sendable {
     private static func configuration(_ plan: Plan, endpoints: String, bootstrapPort: Int) -> String {
         let stages = (plan.encodes > 0 ? ["encode"] : []) + (plan.splitsPrefill ? ["prefill"] : [])
         let deciders = stages.map {
-            $0 == "encode" ? "encode: always-disagg-multimodal-decider" : "prefill: always-disagg-pd-decider"
+            $0 == "encode"
+                ? "encode: always-disagg-multimodal-decider"
+                : "prefill: \(plan.wantsNoPrefill ? "prefix-based-pd-decider" : "always-disagg-pd-decider")"
         }
         let profiles = (stages + ["decode"]).map {
             "- {name: \($0), plugins: [{pluginRef: \($0)-filter}, {pluginRef: queue-scorer}, {pluginRef: active-request-scorer}]}\n"
@@ -139,7 +143,8 @@ final class Disaggregated: Sendable {
             plugins:
             - {type: file-discovery, parameters: {path: "\(endpoints)"}}
             - {type: disagg-profile-handler, parameters: {deciders: {\(deciders.joined(separator: ", "))}}}
-            \(stages.contains("prefill") ? "- type: always-disagg-pd-decider" : "")
+            \(stages.contains("prefill") && !plan.wantsNoPrefill ? "- type: always-disagg-pd-decider" : "")
+            \(plan.wantsNoPrefill ? "- {type: prefix-based-pd-decider, parameters: {nonCachedTokens: 1000000}}" : "")
             \(stages.contains("encode") ? "- type: always-disagg-multimodal-decider" : "")
             - type: queue-scorer
             - type: active-request-scorer

@@ -1,0 +1,70 @@
+package import Pool
+
+/// `prefill-cost-scorer`: what must be computed at an endpoint before it answers this request, in tokens of prompts; Apus's own, and what it
+/// schedules by when nothing is configured.
+///
+/// The cost of an endpoint is the sum of
+/// - the prompt tokens in flight there, which are those not in its cache of requests that it has not begun to answer; where the latest of them was
+///   sent a round of decisions ago, half as many tokens as this request has are taken to be computed by now;
+/// - `requestTokens` for each request that is there: those that Apus has in flight, and those of the page that others have sent;
+/// - this prompt's tokens that are not in its cache, times `1 + memoryWeight × u`, u being the share of its memory in use: what is computed
+///   pushes out of the cache what others come back for, the sooner the fuller it is;
+/// - for a LoRA adapter that does not run there, `adapterTokens`, or `blockedTokens` where all slots are taken;
+/// less, for one endpoint, what other pickers may have put into its cache: see `PromptHome`.
+///
+/// The score is `scaleTokens / (scaleTokens + cost − least cost)`: 1 for the cheapest, a half for one that costs `scaleTokens` more.
+///
+/// Counts of waiting and running requests on a page are as old as the engine's last step, which a long prompt makes last for a second; what
+/// Apus has in flight is exact at any time.
+package struct PrefillCostScorer: Scorer {
+    package struct Weights: Sendable, Equatable {
+        package var requestTokens = 100
+        package var memoryWeight = 8.0
+        package var homeWeight = 2.0
+        package var scaleTokens = 4_096
+
+        package init() {}
+    }
+
+    /// What it costs to load an adapter, and to wait until one gives up its slot.
+    private static let adapterTokens: Float = 5_000
+    private static let blockedTokens: Float = 50_000
+
+    package let weights: Weights
+    private let adapters = KnownAdapters()
+
+    package init(_ weights: Weights = Weights()) {
+        self.weights = weights
+    }
+
+    package var readsPrefixMatches: Bool { true }
+
+    package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
+        let home = PromptHome(request, candidates)
+        let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates)
+        let newest = candidates.list.reduce(0) { max($0, $1.turn) }
+        var least = Float.infinity
+        for position in scores.indices {
+            let candidate = candidates.list[position]
+            let own = InFlightLoad.uncachedTokens(request, request.prefixMatches, at: candidate.index)
+            // Of decisions, in rounds of the candidates.
+            let age = Float(newest - candidate.turn) / Float(candidates.count)
+            let done = min(1, age) / 2 * Float(min(candidate.inFlightTokens, max(0, request.estimatedTokens)))
+            var cost = Float(candidate.inFlightTokens) - done
+            cost += Float(weights.requestTokens) * (Float(candidate.inFlightRequests) + candidate.foreign)
+            cost += Float(own) * (1 + Float(weights.memoryWeight) * candidate.kvCacheUsage)
+            if isAdapter { cost += Self.cost(of: request.targetModel, candidates.metrics(position)) }
+            if position == home?.position { cost -= Float(weights.homeWeight) * (home?.expectedTokens ?? 0) }
+            scores[position] = cost
+            least = min(least, cost)
+        }
+        let scale = Float(max(1, weights.scaleTokens))
+        for position in scores.indices { scores[position] = scale / (scale + scores[position] - least) }
+    }
+
+    private static func cost(of adapter: String, _ metrics: EndpointMetrics) -> Float {
+        if metrics.activeModels.contains(adapter) { return 0 }
+        return metrics.activeModels.count + metrics.waitingModels.count < metrics.maxActiveModels
+            ? adapterTokens : blockedTokens
+    }
+}
