@@ -59,7 +59,9 @@ extension Orchestrator {
             requestID: request.facts.requestID,
             attempt: request.prefills.made,
             timeout: timeout(request),
-            isLastMoment: isLastMoment(request)
+            isLastMoment: isLastMoment(request),
+            // A room is for one prefill: who sees it twice may take the second for the first.
+            mayResend: connector.order == .serial
         )
     }
 

@@ -33,6 +33,8 @@ final class EventLoop: @unchecked Sendable {
         var wanted: UInt32 = 0
         /// Opened by `openSocket`, so that its end is known too.
         var isOurs = false
+        /// Whether no request uses it. One whose reader is behind does, though libcurl wants nothing of it meanwhile.
+        var isKept = false
     }
 
     private static let maxIdleTransfers = 256
@@ -128,8 +130,8 @@ final class EventLoop: @unchecked Sendable {
         let context = Unmanaged.passUnretained(self).toOpaque()
         apus_multi_set_socket(
             multi,
-            { _, socket, what, context, _ in
-                EventLoop.from(context)?.want(socket, what)
+            { easy, socket, what, context, _ in
+                EventLoop.from(context)?.want(socket, what, easy)
                 return 0
             },
             context
@@ -346,7 +348,9 @@ final class EventLoop: @unchecked Sendable {
         }
         let index = Int(event.descriptor)
         guard index < interests.count, interests[index].wanted != 0 else {
-            // A kept connection that the server ended: libcurl finds out when it wants to use it again.
+            // A kept connection that the server ended, or on which it says what nobody asked for. libcurl would use it all the same, and the
+            // request would be lost: only of a socket that is shut down in both directions it sees that it is dead.
+            if index < interests.count, interests[index].isKept { shutdown(event.descriptor, Int32(SHUT_RDWR)) }
             forget(event.descriptor)
             return
         }
@@ -358,7 +362,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// libcurl names the events it wants of a socket. A kept connection stays registered between two requests: two system calls less for each.
-    private func want(_ socket: curl_socket_t, _ what: Int32) {
+    private func want(_ socket: curl_socket_t, _ what: Int32, _ easy: UnsafeMutableRawPointer?) {
         let index = Int(socket)
         guard index >= 0 else { return }
         if index >= interests.count {
@@ -366,9 +370,14 @@ final class EventLoop: @unchecked Sendable {
         }
         if what == CURL_POLL_REMOVE {
             interests[index].wanted = 0
-            if !interests[index].isOurs { forget(socket) }
+            if interests[index].isOurs {
+                interests[index].isKept = easy.flatMap { Transfer.from(apus_easy_get_private($0)) }?.isPaused != true
+            } else {
+                forget(socket)
+            }
             return
         }
+        interests[index].isKept = false
         var wanted: UInt32 = 0
         if what & CURL_POLL_IN != 0 { wanted |= EPOLLIN.rawValue }
         if what & CURL_POLL_OUT != 0 { wanted |= EPOLLOUT.rawValue }

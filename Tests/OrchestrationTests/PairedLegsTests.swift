@@ -35,6 +35,18 @@ struct PairedLegsTests {
         #expect(try bench.state("10.0.0.1") == .closed)
     }
 
+    @Test("A prefill beside its decode is sent once: who sees a room twice may take the second for the first")
+    func sentOnce() async throws {
+        for connector in ConnectorName.allCases {
+            let bench = OrchestrationBench(connector, script: allGood)
+            let run = try bench.run()
+            _ = try await run.prepare()
+            let prefills = bench.transport.sent(.prefill)
+            #expect(!prefills.isEmpty)
+            #expect(prefills.allSatisfy { $0.leg.mayResend != connector.isConcurrent }, "\(connector)")
+        }
+    }
+
     @Test("An order that is dropped ends its prefill", arguments: concurrent)
     func dropped(_ connector: ConnectorName) async throws {
         let bench = OrchestrationBench(connector, script: allGood)

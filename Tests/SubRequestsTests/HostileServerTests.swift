@@ -122,6 +122,25 @@ struct HostileServerTests {
         server.events.entries.count { if case .request = $0 { true } else { false } }
     }
 
+    @Test("A kept connection that its server ends is not used again")
+    func endedWhileKept() async throws {
+        let ends = EventLog<Void>()
+        let server = try RawServer { connection in
+            guard try await connection.request() != nil else { return }
+            try await connection.respond(body: "ok")
+            connection.socket.finishWriting()
+            await connection.waitForEnd()
+            ends.append(())
+        }
+        var request = HTTPRequest(method: "POST", url: "http://127.0.0.1:\(server.port)/", body: HTTPBody(bytes("{}")))
+        request.maySendAgain = false
+        for number in 1...3 {
+            #expect(try await client.fetch(request).0.status == 200)
+            // The client has seen the end, though it had nothing to send.
+            await ends.wait { $0.count == number }
+        }
+    }
+
     @Test("A request on a kept connection that ends without a byte is sent once more, unless it must not be")
     func sentAgain() async throws {
         for maySendAgain in [true, false] {
