@@ -207,10 +207,11 @@ struct RendezvousTests {
             "{\"remote_prefiller\":{\"kv_request_id\":\"r1\",\"remote_host\":\"127.0.0.3\","
                 + "\"remote_port\":\(fleet.servers.bootstrapPorts[0])}}"
         )
+        // Before the first joins, since that waits for some seconds only.
+        let simulator = try Simulator("--kv-connector", "offloading")
         let here = try await fleet.begin("/v1/completions", decode)
         try await fleet.wait("joined", server: 2)
         // From another process it goes over the network.
-        let simulator = try Simulator("--kv-connector", "offloading")
         let there = try await simulator.begin(decode.replacing("r1", with: "r2"))
         try await fleet.wait("joined", 2, server: 2)
         #expect(try await fleet.gauge("meetings", server: 2) == 2)
