@@ -87,7 +87,7 @@ step "benchmarks" timeout 600 .build/debug/apus-bench report --short
 step "deployment" env APUS="$PWD/.build/debug/apus" /usr/bin/python3 Tests/Deployment/test_deployment.py
 if ((sanitizers)); then
     # The code under test aborts at the first report; Envoy and other programs that tests start are not instrumented.
-    export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}
+    export ASAN_OPTIONS=detect_leaks=1:suppressions=$PWD/Tests/Sanitizers/address.txt:${ASAN_OPTIONS:-}
     export LSAN_OPTIONS=suppressions=$PWD/Tests/Sanitizers/leak.txt:print_suppressions=0:${LSAN_OPTIONS:-}
     export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/Tests/Sanitizers/thread.txt:${TSAN_OPTIONS:-}
     test_all " (address sanitizer)" --sanitize=address --build-path .build-asan
