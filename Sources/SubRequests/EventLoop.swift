@@ -309,7 +309,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func keep(_ transfer: Transfer) {
-        if idle.count < Self.maxIdleTransfers { idle.append(transfer) }
+        if transfer.isReusable, idle.count < Self.maxIdleTransfers { idle.append(transfer) }
     }
 
     private func tearDown() {

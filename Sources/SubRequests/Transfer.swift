@@ -65,6 +65,9 @@ final class Transfer {
     private(set) var deadlines = StreamDeadlines()
     /// What the handle is set to; nil before the first request over TLS.
     private var trust: TLSTrust?
+    /// Whether another request may have the handle. libcurl keeps what it was about to do in one that ended badly: the next request would
+    /// begin by sending its body again.
+    private(set) var isReusable = true
     /// Why a callback of ours ended the transfer.
     private var abort: HTTPClientError?
 
@@ -353,6 +356,7 @@ final class Transfer {
 
     /// The same for a request that libcurl did not end.
     func complete(_ error: HTTPClientError) {
+        isReusable = false
         pending?.fail(error)
         reset()
     }

@@ -10,9 +10,11 @@ struct OrchestrationGatewayTests {
     private func leave(_ deployment: Disaggregated, _ id: String, _ body: [UInt8], at checkpoint: String) async throws
         -> [String]
     {
-        // What comes for a call that reads nothing.
-        let window = ["grpc.http2.lookahead_bytes": 16 << 10, "grpc.http2.bdp_probe": 0]
-        let client = GRPCClient(port: deployment.apus.externalProcessorPort, arguments: window)
+        // The window stays at HTTP/2's 64 KiB.
+        let client = GRPCClient(
+            port: deployment.apus.externalProcessorPort,
+            arguments: ["grpc.http2.bdp_probe": 0]
+        )
         defer { client.shutdown() }
         let call = client.call("/envoy.service.ext_proc.v3.ExternalProcessor/Process")
         let headers = [(":method", "POST"), (":path", "/v1/completions"), ("x-request-id", id)]
@@ -59,8 +61,8 @@ struct OrchestrationGatewayTests {
     @Test("From the last piece on they may have been used, though it has not left: the request begins anew")
     func within() async throws {
         try await withDisaggregated(Disaggregated.Plan(.nixlv2, .handoff)) { deployment in
-            // One piece, which is more than the gateway takes.
-            let (request, body) = try request("leaves-within", byteCount: 40 << 10)
+            // Two pieces, of which the first fills the window of a call that reads nothing.
+            let (request, body) = try request("leaves-within", byteCount: 110 << 10)
             let reached = try await leave(deployment, "leaves-within", body, at: "DECODE_FORWARDED")
             #expect(reached.last == "DECODE_FORWARDED", "\(reached)")
             let response = try await deployment.client.send(request)

@@ -173,6 +173,10 @@ struct HostileServerTests {
         #expect(second?.code == .reset)
         #expect(second?.isConnectFailure == false)
         try await server.value
+        // libcurl's handle, which was about to send again, is not taken for the next.
+        let other = try FakeHTTPServer { _ in .text("ok") }
+        request.url = other.url()
+        #expect(await error(request) == nil)
     }
 
     @Test("A request of whose response a line has come is not sent again")
