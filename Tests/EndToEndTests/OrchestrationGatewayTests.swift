@@ -61,8 +61,8 @@ struct OrchestrationGatewayTests {
     @Test("From the last piece on they may have been used, though it has not left: the request begins anew")
     func within() async throws {
         try await withDisaggregated(Disaggregated.Plan(.nixlv2, .handoff)) { deployment in
-            // Two pieces, of which the first fills the window of a call that reads nothing.
-            let (request, body) = try request("leaves-within", byteCount: 110 << 10)
+            // Three pieces, of which the last waits for room in the window of a call that reads nothing.
+            let (request, body) = try request("leaves-within", byteCount: 160 << 10)
             let reached = try await leave(deployment, "leaves-within", body, at: "DECODE_FORWARDED")
             #expect(reached.last == "DECODE_FORWARDED", "\(reached)")
             let response = try await deployment.client.send(request)
