@@ -18,23 +18,8 @@ package final class Pool: Sendable {
         case other(String)
     }
 
-    private struct Record {
-        var endpoint: Endpoint
-        var metrics = EndpointMetrics()
-        var scrape = ScrapeStatus()
-        /// The last reservation that the newest page can know, and whether that page waits to be published.
-        var mark: UInt64 = 0
-        var hasUnpublishedMark = false
-    }
-
     private struct State {
-        /// In the order in which the source names them.
-        var records: [Record] = []
-        var position: [Int: Int] = [:]
-        var membership: UInt64 = 0
-        var nextNumber = 0
-        /// Endpoints that left while requests were in flight there: should they come back meanwhile, that load is still theirs.
-        var departed: [EndpointDescription: Endpoint] = [:]
+        var members: Members
         var hasUnpublished = false
         var sourceHasAnswered = false
         /// Called when it has.
@@ -43,14 +28,15 @@ package final class Pool: Sendable {
 
     /// An endpoint is fresh while its latest good page is younger than this.
     package let stalenessThreshold: Duration
-    private let state = Lock(State())
+    private let state: Lock<State>
     private let published = Lock(Snapshot.empty)
     let lingering = Lingering()
-    private let watch = PoolWatch()
-    private let turns = ReservationTurns()
+    private let watch: PoolWatch
 
     package init(stalenessThreshold: Duration) {
         self.stalenessThreshold = stalenessThreshold
+        watch = PoolWatch()
+        state = Lock(State(members: Members(watch: watch)))
     }
 
     /// The newest snapshot.
@@ -84,39 +70,7 @@ package final class Pool: Sendable {
     package func replaceEndpoints(_ descriptions: [EndpointDescription]) {
         let waiters = state.withLock { state in
             state.sourceHasAnswered = true
-            let known = Dictionary(
-                state.records.map { ($0.endpoint.identity, $0) },
-                uniquingKeysWith: { first, _ in first }
-            )
-            var order: [EndpointIdentity] = []
-            var latest: [EndpointIdentity: EndpointDescription] = [:]
-            for description in descriptions where latest.updateValue(description, forKey: description.identity) == nil {
-                order.append(description.identity)
-            }
-            let records = order.compactMap { identity -> Record? in
-                guard let description = latest[identity] else { return nil }
-                return record(
-                    for: description,
-                    known: known[identity],
-                    departed: state.departed.removeValue(forKey: description),
-                    nextNumber: &state.nextNumber
-                )
-            }
-            state.departed = state.departed.filter { $0.value.load.reading.requests > 0 }
-            let stays = Set(records.map(\.endpoint.number))
-            for record in state.records where !stays.contains(record.endpoint.number) {
-                if record.endpoint.load.reading.requests > 0 {
-                    state.departed[record.endpoint.description] = record.endpoint
-                }
-            }
-            let isSame =
-                records.count == state.records.count
-                && zip(records, state.records).allSatisfy { $0.endpoint === $1.endpoint }
-            if !isSame { state.membership += 1 }
-            state.records = records
-            state.position = Dictionary(
-                uniqueKeysWithValues: records.enumerated().map { ($1.endpoint.number, $0) }
-            )
+            state.members.replace(with: descriptions)
             state.hasUnpublished = true
             publish(&state)
             defer { state.syncWaiters = [] }
@@ -125,29 +79,6 @@ package final class Pool: Sendable {
         lingering.release(seenIn: snapshot)
         watch.snapshotPublished()
         for waiter in waiters { waiter() }
-    }
-
-    private func record(
-        for description: EndpointDescription,
-        known: Record?,
-        departed: Endpoint?,
-        nextNumber: inout Int
-    ) -> Record {
-        if var known, known.endpoint.address == description.address, known.endpoint.port == description.port {
-            if known.endpoint.labels != description.labels {
-                known.endpoint = Endpoint(
-                    description,
-                    number: known.endpoint.number,
-                    load: known.endpoint.load,
-                    breaker: known.endpoint.breaker,
-                    watch: watch
-                )
-            }
-            return known
-        }
-        if let departed { return Record(endpoint: departed) }
-        defer { nextNumber += 1 }
-        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(turns), watch: watch))
     }
 
     // MARK: Scraping
@@ -162,40 +93,40 @@ package final class Pool: Sendable {
         guard !update.isEmpty else {
             return scrapeFailed(endpoint, .other("no known metric on the page"))
         }
-        record(of: endpoint) { record in
-            let sent = mark.reservation > record.mark ? mark.reservation - record.mark : 0
-            update.apply(to: &record.metrics, sent: Int(clamping: sent))
-            record.scrape.updatedAt = mark.startedAt
-            record.scrape.failures = 0
-            record.scrape.error = nil
+        change(endpoint) { member in
+            let sent = mark.reservation > member.mark ? mark.reservation - member.mark : 0
+            update.apply(to: &member.metrics, sent: Int(clamping: sent))
+            member.scrape.updatedAt = mark.startedAt
+            member.scrape.failures = 0
+            member.scrape.error = nil
             // A page asked for before the gateway's complaint says nothing about it.
-            if record.scrape.suspectedAt.map({ $0 < mark.startedAt }) ?? true {
-                record.scrape.reachable = true
-                record.scrape.suspectedAt = nil
+            if member.scrape.suspectedAt.map({ $0 < mark.startedAt }) ?? true {
+                member.scrape.reachable = true
+                member.scrape.suspectedAt = nil
             }
-            record.mark = mark.reservation
-            record.hasUnpublishedMark = true
+            member.mark = mark.reservation
+            member.hasUnpublishedMark = true
         }
     }
 
     package func scrapeFailed(_ endpoint: Endpoint, _ failure: ScrapeFailure) {
-        record(of: endpoint) { record in
-            record.scrape.failures += 1
+        change(endpoint) { member in
+            member.scrape.failures += 1
             switch failure {
             case .unreachable(let message):
-                record.scrape.reachable = false
-                record.scrape.error = message
+                member.scrape.reachable = false
+                member.scrape.error = message
             case .other(let message):
-                record.scrape.error = message
+                member.scrape.error = message
             }
         }
     }
 
     /// A gateway could not connect: others are preferred until a later page proves the endpoint alive. Seen at once.
     package func suspect(_ endpoint: Endpoint, at now: MonotonicTime) {
-        record(of: endpoint) { record in
-            record.scrape.reachable = false
-            record.scrape.suspectedAt = now
+        change(endpoint) { member in
+            member.scrape.reachable = false
+            member.scrape.suspectedAt = now
         }
         publish()
     }
@@ -212,26 +143,26 @@ package final class Pool: Sendable {
         guard state.hasUnpublished else { return false }
         state.hasUnpublished = false
         let snapshot = Snapshot(
-            endpoints: state.records.map(\.endpoint),
-            metrics: state.records.map(\.metrics),
-            scrapes: state.records.map(\.scrape),
-            marks: state.records.map(\.mark),
-            membership: state.membership
+            endpoints: state.members.list.map(\.endpoint),
+            metrics: state.members.list.map(\.metrics),
+            scrapes: state.members.list.map(\.scrape),
+            marks: state.members.list.map(\.mark),
+            membership: state.members.version
         )
         published.withLock { $0 = snapshot }
         // After the swap: for a moment a request may count twice, but never not at all.
-        for index in state.records.indices where state.records[index].hasUnpublishedMark {
-            state.records[index].hasUnpublishedMark = false
-            state.records[index].endpoint.load.seen(upTo: state.records[index].mark)
+        for member in state.members.list where member.hasUnpublishedMark {
+            member.hasUnpublishedMark = false
+            member.endpoint.load.seen(upTo: member.mark)
         }
         return true
     }
 
-    /// Changes the record of an endpoint that is still a member.
-    private func record(of endpoint: Endpoint, _ change: (inout Record) -> Void) {
+    /// Changes what is known of an endpoint, if it is still a member.
+    private func change(_ endpoint: Endpoint, _ change: (Member) -> Void) {
         state.withLock { state in
-            guard let position = state.position[endpoint.number] else { return }
-            change(&state.records[position])
+            guard let member = state.members[number: endpoint.number] else { return }
+            change(member)
             state.hasUnpublished = true
         }
     }

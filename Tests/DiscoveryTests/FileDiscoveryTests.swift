@@ -11,6 +11,13 @@ private enum Said: Sendable, Equatable {
     case rejected(String)
 }
 
+extension [Said] {
+    /// Whoever writes in place may be caught halfway, so a complaint in between is nobody's mistake.
+    fileprivate var accepted: [[String]] {
+        compactMap { if case .endpoints(let endpoints) = $0 { endpoints } else { nil } }
+    }
+}
+
 /// A directory that goes with the test.
 private final class Folder: Sendable {
     let url: URL
@@ -100,16 +107,15 @@ struct FileDiscoveryTests {
     @Test("Endpoints that are added, removed or labelled anew are seen")
     func rewrite() async throws {
         let discovery = try discovery()
-        for text in [list(["a", "b"]), list(["b"]), list(["b"], role: "decode")] {
-            let count = log.entries.count
+        let versions = [
+            (list(["a", "b"]), ["a/both", "b/both"]), (list(["b"]), ["b/both"]),
+            (list(["b"], role: "decode"), ["b/decode"]),
+        ]
+        for (text, endpoints) in versions {
             try folder.write("endpoints.yaml", text)
-            await log.wait(forCount: count + 1)
+            await log.wait { $0.last == .endpoints(endpoints) }
         }
-        #expect(
-            Array(log.entries.dropFirst()) == [
-                .endpoints(["a/both", "b/both"]), .endpoints(["b/both"]), .endpoints(["b/decode"]),
-            ]
-        )
+        #expect(log.entries.accepted == [["a/both"]] + versions.map(\.1))
         discovery.stop()
     }
 
@@ -135,7 +141,7 @@ struct FileDiscoveryTests {
         }
         try folder.create("endpoints.yaml", list(["c"]))
         await log.wait { $0.last == .endpoints(["c/both"]) }
-        #expect(log.entries.filter { if case .endpoints = $0 { true } else { false } }.count == 2)
+        #expect(log.entries.accepted == [["a/both"], ["c/both"]])
         discovery.stop()
     }
 
@@ -181,8 +187,8 @@ struct FileDiscoveryTests {
         let fixed = try FileDiscovery(settings) { _ in unwatched.append(()) }
         try folder.create("other", "x")
         try folder.write("endpoints.yaml", list(["b"]))
-        await log.wait(forCount: 2)
-        #expect(log.entries == [.endpoints(["a/both"]), .endpoints(["b/both"])])
+        await log.wait { $0.last == .endpoints(["b/both"]) }
+        #expect(log.entries.accepted == [["a/both"], ["b/both"]])
         #expect(unwatched.entries.count == 1)
         watched.stop()
         fixed.stop()

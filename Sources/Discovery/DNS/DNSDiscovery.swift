@@ -124,9 +124,12 @@ package final class DNSDiscovery: Sendable {
     private func run() {
         var last: [EndpointDescription]?
         var isFailing = false
+        var families: Set<Family> = []
         repeat {
             do {
-                let endpoints = try lookUp(resolver())
+                var told: Set<Family> = []
+                let endpoints = try lookUp(resolver(), known: families, &told)
+                families = told
                 if isFailing { onEvent(.recovered) }
                 isFailing = false
                 if endpoints != last { onEvent(.endpoints(endpoints)) }
@@ -151,7 +154,20 @@ package final class DNSDiscovery: Sendable {
 
     // MARK: Looking up
 
-    private func lookUp(_ resolver: DNSResolver) throws(DNSResolver.Failure) -> [EndpointDescription] {
+    /// A name's addresses of one kind.
+    private struct Family: Hashable {
+        let name: String
+        let isIPv6: Bool
+    }
+
+    /// - Parameters:
+    ///   - known: the families that had addresses the last time.
+    ///   - told: gets those that have some now.
+    private func lookUp(
+        _ resolver: DNSResolver,
+        known: Set<Family>,
+        _ told: inout Set<Family>
+    ) throws(DNSResolver.Failure) -> [EndpointDescription] {
         var places: Set<String> = []
         var endpoints: [EndpointDescription] = []
         func add(_ address: String, _ port: Int) {
@@ -161,7 +177,8 @@ package final class DNSDiscovery: Sendable {
         }
         switch settings.type {
         case .a:
-            for address in try addresses(of: settings.name, resolver) { add(address, settings.port) }
+            let addresses = try addresses(of: settings.name, resolver, known, &told)
+            for address in addresses { add(address, settings.port) }
         case .srv:
             let answer = try resolver.records(settings.name, .srv)
             let services = answer.records.compactMap { record -> (priority: Int, port: Int, target: String)? in
@@ -173,22 +190,34 @@ package final class DNSDiscovery: Sendable {
             // The others are for when nobody of these is there at all.
             let best = services.map(\.priority).min()
             for service in services where service.priority == best {
-                let known = answer.additional[service.target] ?? []
-                let addresses = try known.isEmpty ? addresses(of: service.target + ".", resolver) : known
+                let along = answer.additional[service.target] ?? []
+                let addresses =
+                    try along.isEmpty ? addresses(of: service.target + ".", resolver, known, &told) : along
                 for address in addresses { add(address, service.port) }
             }
         }
         return endpoints.sorted { $0.name < $1.name }
     }
 
-    /// IPv4 and IPv6. That the server cannot say one of them does not matter when there are addresses of the other kind.
-    private func addresses(of name: String, _ resolver: DNSResolver) throws(DNSResolver.Failure) -> [String] {
+    /// IPv4 and IPv6. There are servers that never answer for one of them: that does not matter when there are addresses of the other kind. But
+    /// a family that had addresses has not lost them because of a lost answer.
+    private func addresses(
+        of name: String,
+        _ resolver: DNSResolver,
+        _ known: Set<Family>,
+        _ told: inout Set<Family>
+    ) throws(DNSResolver.Failure) -> [String] {
         var addresses: [String] = []
         var failure: DNSResolver.Failure?
         for type in [DNSType.a, .aaaa] {
+            let family = Family(name: name, isIPv6: type == .aaaa)
             do {
-                for case .address(let address) in try resolver.records(name, type).records { addresses.append(address) }
+                for case .address(let address) in try resolver.records(name, type).records {
+                    addresses.append(address)
+                    told.insert(family)
+                }
             } catch {
+                if known.contains(family) { throw error }
                 failure = error
             }
         }

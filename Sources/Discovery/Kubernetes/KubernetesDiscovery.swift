@@ -46,7 +46,8 @@ package final class KubernetesDiscovery: Sendable {
         var podSelector: LabelSelector?
         var nextPods: Reflector<PodObject>?
         var isMissing = false
-        var endpoints: [EndpointDescription]?
+        /// Of `pods`; nil before they are listed.
+        var endpoints: EndpointList?
         var objectives: [InferenceObjective] = []
         var rewrites: [InferenceModelRewrite] = []
         var task: Task<Void, Never>?
@@ -164,29 +165,37 @@ package final class KubernetesDiscovery: Sendable {
 
     private func updateEndpoints(_ selector: LabelSelector, _ ports: [Int]) {
         followPods(selector)
-        let (pods, replaced) = state.withLock { state -> (Reflector<PodObject>?, Reflector<PodObject>?) in
+        let (isNews, endpoints, replaced) = state.withLock { state in
             state.isMissing = false
+            var replaced: Reflector<PodObject>?
             // Pods of a changed selector take the others' place when they are known, so that nobody is without endpoints meanwhile.
-            guard let next = state.nextPods, next.objects != nil else { return (state.pods, nil) }
-            defer { (state.pods, state.nextPods) = (next, nil) }
-            return (next, state.pods)
+            if let next = state.nextPods, next.objects != nil {
+                replaced = state.pods
+                (state.pods, state.nextPods) = (next, nil)
+            }
+            let isNews = Self.update(&state, selector, ports)
+            return (isNews, state.endpoints?.endpoints ?? [], replaced)
         }
         replaced?.stop()
-        guard let objects = pods?.objects else { return }
-        let isCurrent = state.withLock { $0.nextPods == nil }
-        var endpoints: [EndpointDescription] = []
-        endpoints.reserveCapacity(objects.count * ports.count)
-        // The server selects, but what it says of a pod may be older than what it says of the pool.
-        for pod in objects.values where !isCurrent || selector.matches(pod.metadata.labels) {
-            endpoints += pod.endpoints(on: ports)
-        }
-        // All are of one namespace.
-        endpoints.sort { $0.name < $1.name }
-        let isNews = state.withLock { [endpoints] state in
-            defer { state.endpoints = endpoints }
-            return state.endpoints != endpoints
-        }
         if isNews { onEvent(.endpoints(endpoints)) }
+    }
+
+    /// Brings the endpoints up to date; true when that changed them.
+    private static func update(_ state: inout State, _ selector: LabelSelector, _ ports: [Int]) -> Bool {
+        // The server selects, but what it says of a pod may be older than what it says of the pool. Until the pods of a changed selector are
+        // known, all those of the one before stay.
+        let rules = EndpointList.Rules(selector: state.nextPods == nil ? selector : nil, ports: ports)
+        switch state.pods?.takeChanges(needsAll: state.endpoints?.rules != rules) {
+        case nil: return false
+        case .some(let changes)?:
+            var isNews = false
+            for (key, pod) in changes where state.endpoints?.update(key, pod) ?? false { isNews = true }
+            return isNews
+        case .all(let pods)?:
+            let now = EndpointList(of: pods.values, rules)
+            defer { state.endpoints = now }
+            return state.endpoints?.endpoints != now.endpoints
+        }
     }
 
     /// Makes sure that pods of this selector are watched.

@@ -21,14 +21,14 @@ package struct PodObject: KubernetesObject {
 
     /// The pod's endpoints on these ports, one for each that it serves: none while it is not ready or has no address.
     ///
-    /// They are called `<pod>-rank-<i>`, where `i` counts the pool's ports from 0, served or not.
+    /// Their `rank` counts the pool's ports from 0, served or not.
     package func endpoints(on ports: [Int]) -> [EndpointDescription] {
         guard isReady, EndpointAddress.isLiteral(address) else { return [] }
         let active = activePorts
         return ports.enumerated().compactMap { rank, port in
             guard active?.contains(port) ?? true else { return nil }
             return EndpointDescription(
-                name: "\(metadata.name)-rank-\(rank)",
+                name: Self.endpointName(metadata.name, rank: rank),
                 namespace: metadata.namespace,
                 address: address,
                 port: port,
@@ -36,6 +36,8 @@ package struct PodObject: KubernetesObject {
             )
         }
     }
+
+    static func endpointName(_ pod: String, rank: Int) -> String { "\(pod)-rank-\(rank)" }
 
     /// The ports that an annotation names; nil when none does. What is no number in it is passed over.
     private var activePorts: [Int]? {

@@ -188,7 +188,11 @@ extension Reflector {
         let outcome = state.withLock { state in
             state.counts.events += 1
             let outcome = Self.take(object, isDeleted: type == "DELETED", &state.objects, position)
-            if outcome != .changed { state.counts.stale += 1 }
+            if outcome == .changed {
+                state.changed?.insert(object.metadata.key)
+            } else {
+                state.counts.stale += 1
+            }
             return outcome
         }
         if outcome == .doubtful {
@@ -210,7 +214,10 @@ extension Reflector {
         malformed("an event of \(collection.path) holds no object of its kind")
         guard let metadata = ObjectMetadata(node?["metadata"], annotations: []) else { return false }
         if !metadata.resourceVersion.isEmpty { position.version = metadata.resourceVersion }
-        return state.withLock { $0.objects.removeValue(forKey: metadata.key) } != nil
+        return state.withLock { state in
+            state.changed?.insert(metadata.key)
+            return state.objects.removeValue(forKey: metadata.key) != nil
+        }
     }
 
     private enum Outcome { case changed, known, doubtful }

@@ -28,6 +28,14 @@ package enum ReflectorEvent: Sendable {
     case malformed(String)
 }
 
+/// What has happened to a `Reflector`'s objects.
+package enum ReflectorChanges<Object: KubernetesObject>: Sendable {
+    /// Anything: these are all objects now.
+    case all([ObjectKey: Object])
+    /// These are different, or gone: nil.
+    case some([(key: ObjectKey, object: Object?)])
+}
+
 /// The time that a `Reflector` lives in.
 package struct ReflectorClock: Sendable {
     package var now: @Sendable () -> MonotonicTime = { .now() }
@@ -67,6 +75,8 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
         var objects: [ObjectKey: Object] = [:]
         /// Whether the objects have been listed, or are known to be none.
         var isSynced = false
+        /// The objects that events have changed since `takeChanges` was last called; nil when others may have, too.
+        var changed: Set<ObjectKey>?
         var counts = ReflectorCounts()
         var task: Task<Void, Never>?
     }
@@ -113,6 +123,18 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
     /// The objects, or nil before they have been listed.
     package var objects: [ObjectKey: Object]? {
         state.withLock { $0.isSynced ? $0.objects : nil }
+    }
+
+    /// What has changed since the last call, or nil before the objects have been listed. For one caller.
+    ///
+    /// - Parameter needsAll: whether the caller cannot go on from what it was told before.
+    package func takeChanges(needsAll: Bool) -> ReflectorChanges<Object>? {
+        state.withLock { state in
+            guard state.isSynced else { return nil }
+            defer { state.changed = [] }
+            guard let changed = state.changed, !needsAll else { return .all(state.objects) }
+            return .some(changed.map { ($0, state.objects[$0]) })
+        }
     }
 
     package var counts: ReflectorCounts { state.withLock { $0.counts } }
@@ -198,6 +220,7 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
         let isNews = state.withLock { state in
             let isNews = !state.isSynced || !objects.isEmpty || !state.objects.isEmpty
             state.objects = objects
+            state.changed = nil
             state.isSynced = true
             return isNews
         }

@@ -8,9 +8,9 @@ import Testing
 struct DNSDiscoveryTests {
     private let events = EventLog<DNSDiscovery.Event>()
 
-    private func resolver(_ dns: FakeDNS) -> DNSResolver {
+    private func resolver(_ dns: FakeDNS, _ timeout: Duration) -> DNSResolver {
         var resolver = DNSResolver(servers: [.init(address: "127.0.0.1", port: dns.port)])
-        resolver.timeout = .milliseconds(300)
+        resolver.timeout = timeout
         resolver.attempts = 1
         return resolver
     }
@@ -26,9 +26,10 @@ struct DNSDiscoveryTests {
         _ dns: FakeDNS,
         _ type: DNSDiscoverySettings.RecordType = .a,
         search: [String] = [],
+        timeout: Duration = .seconds(30),
         _ body: () async throws -> Void
     ) async rethrows {
-        var resolver = resolver(dns)
+        var resolver = resolver(dns, timeout)
         resolver.search = search
         let asked = resolver
         let discovery = DNSDiscovery(settings(type), namespace: "prod", resolver: { asked }) { [events] in
@@ -61,7 +62,11 @@ struct DNSDiscoveryTests {
             await expect(["10.0.0.9:8000"])
             dns.set { _ in .code(3) }
             await expect([])
-            #expect(events.entries.count == 3)
+            // The families are asked for one after the other, so a look-up may have met one as it was before and one as it was after.
+            let seen = events.entries
+            #expect(zip(seen, seen.dropFirst()).allSatisfy { $0 != $1 })
+            await dns.questions.wait(forCount: dns.questions.entries.count + 6)
+            #expect(events.entries == seen)
         }
     }
 
@@ -93,12 +98,12 @@ struct DNSDiscoveryTests {
     @Test("While no server can say, the endpoints stay; that is said once", arguments: [true, false])
     func failure(isSilent: Bool) async throws {
         let dns = try FakeDNS { $0.type == 1 ? .records([.a([10, 0, 0, 1])]) : .records([]) }
-        await run(dns) {
+        await run(dns, timeout: .seconds(2)) {
             await expect(["10.0.0.1:8000"])
             dns.set { _ in isSilent ? .silence : .code(2) }
             await events.wait(forCount: 2)
             let asked = dns.questions.entries.count
-            await dns.questions.wait(forCount: asked + 6)
+            await dns.questions.wait(forCount: asked + 3)
             #expect(events.entries.count == 2)
             dns.set { $0.type == 1 ? .records([.a([10, 0, 0, 2])]) : .records([]) }
             await expect(["10.0.0.2:8000"])
@@ -110,6 +115,28 @@ struct DNSDiscoveryTests {
     func oneFamily() async throws {
         let dns = try FakeDNS { $0.type == 1 ? .records([.a([10, 0, 0, 1])]) : .code(2) }
         await run(dns) { await expect(["10.0.0.1:8000"]) }
+    }
+
+    @Test("A family of which addresses were told keeps them while the server cannot tell it", arguments: [1, 28])
+    func familyInTrouble(type: UInt16) async throws {
+        let dns = try FakeDNS { question in
+            .records([question.type == 1 ? .a([10, 0, 0, 1]) : .aaaa([0xFD] + [UInt8](repeating: 0, count: 15))])
+        }
+        let both = ["10.0.0.1:8000", "[fd00::]:8000"]
+        await run(dns) {
+            await expect(both)
+            dns.set { question in
+                if question.type == type { return .code(2) }
+                return .records([
+                    question.type == 1 ? .a([10, 0, 0, 1]) : .aaaa([0xFD] + [UInt8](repeating: 0, count: 15))
+                ])
+            }
+            _ = await events.first { if case .failing = $0 { true } else { false } }
+            await dns.questions.wait(forCount: dns.questions.entries.count + 6)
+            #expect(events.entries.count == 2)
+            dns.set { question in question.type == type ? .records([]) : .code(3) }
+            await expect([])
+        }
     }
 
     @Test("An answer that does not fit is asked for again over TCP")
@@ -145,7 +172,7 @@ struct DNSDiscoveryTests {
     )
     func malformed(bytes: [UInt8]) async throws {
         let dns = try FakeDNS { _ in .raw(bytes) }
-        await run(dns) {
+        await run(dns, timeout: .milliseconds(300)) {
             _ = await events.first { if case .failing = $0 { true } else { false } }
         }
         #expect(events.entries.count == 1)

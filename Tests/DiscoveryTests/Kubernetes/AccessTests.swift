@@ -131,11 +131,11 @@ struct KubernetesAccessTests {
         let http = HTTPClient()
         defer { http.shutdown() }
         let client = KubernetesClient(KubernetesAccess(server: fake.url, credential: .tokenFile(path)), client: http)
-        _ = try await client.call("GET", FakeKubernetes.pods())
+        _ = try await client.call("GET", FakeKubernetes.pods(), timeout: .seconds(100))
         try FileManager.default.removeItem(atPath: path)
-        _ = try await client.call("GET", FakeKubernetes.pods())
+        _ = try await client.call("GET", FakeKubernetes.pods(), timeout: .seconds(100))
         try folder.write("two", to: "token")
-        _ = try await client.call("GET", FakeKubernetes.pods())
+        _ = try await client.call("GET", FakeKubernetes.pods(), timeout: .seconds(100))
         #expect(
             fake.requests.entries.map { $0.headers["authorization"] } == ["Bearer one", "Bearer one", "Bearer two"]
         )
@@ -162,7 +162,7 @@ struct KubernetesAccessTests {
         let found = try access(["KUBECONFIG": path])
         #expect(found.warnings.count == 1 && found.warnings[0].contains("proxy-url"))
         let client = KubernetesClient(found, client: http)
-        for _ in 0..<2 { _ = try await client.call("GET", "/version") }
+        for _ in 0..<2 { _ = try await client.call("GET", "/version", timeout: .seconds(100)) }
         #expect(hosts.entries == [server.address, server.address])
     }
 
@@ -206,7 +206,7 @@ struct KubernetesAccessTests {
         let http = HTTPClient()
         defer { http.shutdown() }
         let known = KubernetesClient(try access(["KUBECONFIG": path]), client: http)
-        let body = try await known.call("GET", "/version")
+        let body = try await known.call("GET", "/version", timeout: .seconds(100))
         #expect(String(decoding: body, as: UTF8.self).contains("v1.34.0"))
 
         let stranger = KubernetesClient(KubernetesAccess(server: "https://\(server.address)"), client: http)
