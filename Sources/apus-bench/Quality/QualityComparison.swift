@@ -27,7 +27,7 @@ struct QualityComparison {
     mutating func run(_ policy: RoutingPolicy, progress: (String) -> Void) throws {
         let start = monotonicSeconds()
         var runs = Runs(policy: policy)
-        for seed in 1...UInt64(options.seeds) {
+        for seed in options.seeds {
             guard let workload = Workloads.make(key, seed: seed, length: options.length) else { continue }
             var settings = Simulation.Settings()
             settings.seed = seed
