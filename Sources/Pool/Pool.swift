@@ -47,10 +47,12 @@ package final class Pool: Sendable {
     private let published = Lock(Snapshot.empty)
     let lingering = Lingering()
     private let watch = PoolWatch()
-    private let turns = ReservationTurns()
+    private let clock: @Sendable () -> MonotonicTime
 
-    package init(stalenessThreshold: Duration) {
+    /// - Parameter clock: what reservations are timed by.
+    package init(stalenessThreshold: Duration, clock: @escaping @Sendable () -> MonotonicTime = { .now() }) {
         self.stalenessThreshold = stalenessThreshold
+        self.clock = clock
     }
 
     /// The newest snapshot.
@@ -147,7 +149,9 @@ package final class Pool: Sendable {
         }
         if let departed { return Record(endpoint: departed) }
         defer { nextNumber += 1 }
-        return Record(endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(turns), watch: watch))
+        return Record(
+            endpoint: Endpoint(description, number: nextNumber, load: EndpointLoad(clock: clock), watch: watch)
+        )
     }
 
     // MARK: Scraping
@@ -248,7 +252,7 @@ package final class Pool: Sendable {
             let isFresh = snapshot.isFresh(index, at: now, threshold: stalenessThreshold)
             eligible.append((index, snapshot.scrapes[index].reachable ? isFresh ? .fresh : .stale : .unreachable))
         }
-        return Candidates(snapshot: snapshot, eligible)
+        return Candidates(snapshot: snapshot, eligible, at: now)
     }
 
     /// Reserves a request's load on the candidate at `position`, unless another request has been sent there since the candidates' load was

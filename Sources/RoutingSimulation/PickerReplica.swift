@@ -9,7 +9,7 @@ final class PickerReplica {
     private let policy: RoutingPolicy
     private let servers: [ServerDescription]
     private let descriptions: [EndpointDescription]
-    private let pool = Pool(stalenessThreshold: .seconds(2))
+    private let pool: Pool
     private let index = PrefixIndex(salt: 0x5EED)
     private let scheduler: Scheduler?
     private let reserves: Bool
@@ -28,6 +28,7 @@ final class PickerReplica {
         self.servers = servers
         generator = SeededGenerator(seed: seed)
         _ = generator.next()
+        pool = Pool(stalenessThreshold: .seconds(2), clock: { [clock] in clock.now })
         descriptions = servers.enumerated().map { number, server in
             EndpointDescription(
                 name: "server-\(number)",
@@ -166,13 +167,22 @@ final class PickerReplica {
 
     // MARK: What becomes of requests
 
-    func firstToken(_ request: SimulatedRequest) {
+    /// The server of its own that computes a prompt has answered.
+    func prefilled(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
         guard let held = held[request.number] else { return }
+        held.prefill?.releaseTokens()
         held.prefill = nil
+    }
+
+    func firstToken(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
+        guard let held = held[request.number] else { return }
         if held.tokensEndWithFirstByte { held.primary?.releaseTokens() }
     }
 
-    func ended(_ request: SimulatedRequest) {
+    func ended(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
         held[request.number] = nil
     }
 
