@@ -53,6 +53,7 @@ let package = Package(
     ],
     targets: [
         // C libraries
+        cLibrary("CGlibc", links: []),
         cLibrary("CGRPC", links: ["grpc", "gpr"]),
         cLibrary("CEnvoyAPI", links: ["protobuf-c"]),
         cLibrary("CCurl", links: ["curl"]),
@@ -106,7 +107,7 @@ let package = Package(
             [
                 "Bytes", "RPC", "ExtProc", "Inference", "Pool", "Scheduling", "Admission", "SubRequests", "Scraping",
                 "Discovery", "Configuration", "Telemetry", "HTTPServer", "Certificates", "EndpointPicker",
-                "Orchestration",
+                "Orchestration", "CGlibc",
             ]
         ),
         executable("apus-sim", ["EngineSimulation", "HTTPServer", "Bytes"]),

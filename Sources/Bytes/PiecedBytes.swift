@@ -70,11 +70,25 @@ package struct PiecedBytes: Sendable {
 
     /// All of it in one buffer.
     package func joined() -> ByteBuffer {
-        var buffer = ByteBuffer(minimumCapacity: count)
-        for piece in pieces {
+        joined(0..<count)
+    }
+
+    /// A stretch of it in one buffer; as much of the stretch as there is.
+    package func joined(_ range: Range<Int>) -> ByteBuffer {
+        let range = range.clamped(to: 0..<count)
+        var buffer = ByteBuffer(minimumCapacity: range.count)
+        var start = 0
+        for piece in pieces where start < range.upperBound {
+            let part = range.clamped(to: start..<start + piece.count)
+            defer { start += piece.count }
+            guard !part.isEmpty else { continue }
+            let inside = part.lowerBound - start..<part.upperBound - start
             switch piece {
-            case .shared(let bytes, let range): buffer.append(bytes.bytes.extracting(range))
-            case .own(let bytes): buffer.append(bytes)
+            case .shared(let bytes, let whole):
+                let first = whole.lowerBound + inside.lowerBound
+                buffer.append(bytes.bytes.extracting(first..<first + inside.count))
+            case .own(let bytes):
+                buffer.append(bytes[inside])
             }
         }
         return buffer

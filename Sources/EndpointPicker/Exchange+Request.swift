@@ -42,6 +42,25 @@ extension Exchange {
 
     /// Decides where the request goes and tells Envoy in the given form.
     func decide(_ form: Conversation.DecisionForm) async throws {
+        switch try await choose(form) {
+        case .tell(let forwarding, let isEdited):
+            let plan = tell(form, forwarding, bodyByteCount: body.count, isEdited: isEdited)
+            let outgoing = body.take()
+            try await send(plan) { $0(outgoing.bytes) }
+        case .orchestrate(let legs, let use, let inference, let edits, let forwarding):
+            try await orchestrate(legs, as: use, form, inference, edits, forwarding)
+        }
+    }
+
+    /// What follows a decision.
+    private enum NextStep {
+        case tell(Forwarding, isEdited: Bool)
+        case orchestrate(LegPlan, as: LegPlan.Use, InferenceRequest?, BodyEdits, Forwarding)
+    }
+
+    // Kept apart, so that what deciding needs on the task's stack (8 KB) is gone while thousands of requests wait for their legs.
+    @inline(never)
+    private func choose(_ form: Conversation.DecisionForm) async throws -> NextStep {
         record.bodyCompleteAt = MonotonicTime.now().nanoseconds
         record.requestBytes = body.count
         let request = try readRequest(form)
@@ -76,24 +95,22 @@ extension Exchange {
         let legs = decision.legs.take()
         reservation = decision.takeReservation()
         director.telemetry.decided(record)
-        if let legs, let plan = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
-            return try await orchestrate(legs, as: plan, form, request?.inference, edits, forwarding)
+        if let legs, let use = LegPlan.Use(legs, form, conversation.modes, request?.inference, headers) {
+            return .orchestrate(legs, as: use, request?.inference, edits, forwarding)
         }
         if legs?.mustSplit == true, isBodyHidden(form) { throw PickerError.hiddenBody }
         let isEdited = !edits.isEmpty
         if isEdited { body = edits.applied(to: body) }
-        try await tell(form, forwarding, isEdited: isEdited)
+        return .tell(forwarding, isEdited: isEdited)
     }
 
-    /// Tells Envoy where the request goes, with `body` as the endpoint shall get it.
-    ///
-    /// - Parameter beforeLast: called before the last of what Envoy is told is on its way.
+    /// The replies that tell Envoy where the request goes, with a body of so many bytes for the endpoint.
     func tell(
         _ form: Conversation.DecisionForm,
         _ forwarding: Forwarding,
-        isEdited: Bool,
-        beforeLast: () -> Void = {}
-    ) async throws {
+        bodyByteCount: Int,
+        isEdited: Bool
+    ) -> [PlannedReply] {
         var mutation = HeaderMutation()
         mutation.set(ControlHeaders.destination, forwarding.destination)
         for header in forwarding.headers { mutation.set(header.name, header.value) }
@@ -101,9 +118,9 @@ extension Exchange {
         if let parent = forwarding.traceParent ?? record.trace?.header {
             mutation.set(ControlHeaders.traceParent, parent)
         }
-        if isEdited, body.count != record.requestBytes, form != .bufferedBody(isPartial: true) {
+        if isEdited, bodyByteCount != record.requestBytes, form != .bufferedBody(isPartial: true) {
             // Envoy refuses a buffered body of another length than the header says; in the other modes it drops the header.
-            mutation.set("content-length", String(body.count))
+            mutation.set("content-length", String(bodyByteCount))
         }
         for name in ControlHeaders.forbidden(
             in: headers,
@@ -119,16 +136,14 @@ extension Exchange {
         callBackPlace = director.admission?.controller.mayCallBack(priority: record.priority) { [call, alarms] in
             alarms.raise(.calledBack, call)
         }
-        let plan = form.replies(
-            headers: mutation,
-            metadata: metadata,
-            bodyByteCount: body.count,
-            isBodyEdited: isEdited
-        )
         // The model server's answer may take minutes; what the request held is needed no more.
         headers = HeaderList()
-        let outgoing = body.take()
-        try await send(plan, from: { $0(outgoing.bytes) }, beforeLast: beforeLast)
+        return form.replies(
+            headers: mutation,
+            metadata: metadata,
+            bodyByteCount: bodyByteCount,
+            isBodyEdited: isEdited
+        )
     }
 
     /// Whether the request has a body of which Apus sees a part or nothing.

@@ -70,9 +70,8 @@ final class Exchange {
     /// Follows the stream to its end and says with which status it ends.
     func run() async -> RPCStatus {
         do {
-            while !isAnswered, let message = try await nextMessage() {
+            while !isAnswered, let frame = try await nextFrame() {
                 record.isEmpty = false
-                let frame = try Frame(decoding: message.bytes)
                 let event = try conversation.receive(
                     frame.kind,
                     endOfStream: frame.endOfStream,
@@ -102,11 +101,13 @@ final class Exchange {
         }
     }
 
-    private func nextMessage() async throws -> Message? {
+    /// The frame is a copy: the message it came in goes back to the transport at once.
+    private func nextFrame() async throws -> Frame? {
         while true {
             do {
-                return try await call.receive()
-            } catch {
+                guard let message = try await call.receive() else { return nil }
+                return try Frame(decoding: message.bytes)
+            } catch let error as RPCError {
                 guard error.code == ServerCall.interrupted.code else { throw error }
             }
             let reasons = alarms.take()
@@ -144,7 +145,7 @@ final class Exchange {
         }
     }
 
-    private func handle(_ event: Conversation.Event, _ frame: borrowing Frame) async throws {
+    private func handle(_ event: Conversation.Event, _ frame: consuming Frame) async throws {
         switch event {
         case .ignored:
             break
@@ -161,6 +162,8 @@ final class Exchange {
         case .requestReady(let form):
             if frame.kind == .requestHeaders { readHeaders(of: frame) }
             try keep(frame)
+            // The decision may wait for long, in a queue or for a prefill, and everything it needs has been read.
+            _ = consume frame
             try await decide(form)
         case .acknowledged(let kind):
             try await send(Reply(kind))
@@ -207,20 +210,27 @@ final class Exchange {
     }
 
     /// Sends replies in order, each straight from `source` into the transport's buffer.
-    ///
-    /// - Parameter beforeLast: called before the last is.
-    func send(
-        _ plan: [PlannedReply],
-        from source: ((RawSpan) -> Void) -> Void,
-        beforeLast: () -> Void = {}
-    ) async throws(RPCError) {
+    func send(_ plan: [PlannedReply], from source: ((RawSpan) -> Void) -> Void) async throws(RPCError) {
         for (index, planned) in plan.enumerated() {
-            if index + 1 == plan.count { beforeLast() }
             var byteCount = 0
             source { byteCount = planned.reply.packedByteCount(body: $0.extracting(planned.body)) }
             try await call.send(byteCount: byteCount, moreFollows: index + 1 < plan.count) { out in
                 source { planned.reply.pack(body: $0.extracting(planned.body), into: out) }
             }
+        }
+    }
+
+    /// Sends replies in order. Only the chunk that is being sent is ever in memory as a whole.
+    ///
+    /// - Parameter beforeLast: called before the last is.
+    func send(_ plan: [PlannedReply], of body: PiecedBytes, beforeLast: () -> Void) async throws(RPCError) {
+        for (index, planned) in plan.enumerated() {
+            if index + 1 == plan.count { beforeLast() }
+            let chunk = body.joined(planned.body)
+            try await call.send(
+                byteCount: planned.reply.packedByteCount(body: chunk.bytes),
+                moreFollows: index + 1 < plan.count
+            ) { planned.reply.pack(body: chunk.bytes, into: $0) }
         }
     }
 }

@@ -36,7 +36,7 @@ final class Transfer {
     /// What libcurl sends in one piece. It keeps a buffer of this size until the response is there, for every request under way.
     private static let sendSize = 16 << 10
     /// The same for reading, where a request has a body: thousands of those may wait for their answers at once.
-    private static let waitingReadSize = 16 << 10
+    private static let waitingReadSize = 4 << 10
     /// A shorter body is copied rather than given away with the room around it.
     private static let leastGivenBytes = 16 << 10
 

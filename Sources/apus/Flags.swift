@@ -123,7 +123,11 @@ struct Flag: Sendable {
                 kind: .bool(\.emitEndpointScores),
                 help: "tell the picked endpoints' scores in dynamic metadata"
             ),
-            Flag(name: "io-threads", kind: .integer(\.ioThreads, 0...1024), help: "gRPC pollers, 0 for one per core"),
+            Flag(
+                name: "io-threads",
+                kind: .integer(\.ioThreads, 0...1024),
+                help: "gRPC pollers, 0 for one per four cores"
+            ),
             Flag(name: "tracing", kind: .bool(\.tracing), help: "export traces where an OTLP endpoint is set"),
             Flag(name: "v", kind: .integer(\.verbosity, 0...100), help: "verbosity of the log"),
             Flag(name: "log-format", kind: .choice(\.logFormat, ["text", "json"]), help: "text or json"),

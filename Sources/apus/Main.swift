@@ -37,6 +37,7 @@ enum Main {
         }
         let signals = EndingSignals.receive()
         Descriptors.raiseLimit()
+        Heap.share(pollers: options.ioThreads)
         do {
             let service = try Service(options)
             await service.run(until: signals)

@@ -21,6 +21,18 @@ struct PiecedBytesTests {
         #expect(pieces.count == expected.count)
     }
 
+    @Test("Every stretch can be joined alone, and of one that reaches too far what there is")
+    func stretches() {
+        let (pieces, expected) = Self.sample()
+        for start in 0...expected.count {
+            for end in start...expected.count {
+                #expect(pieces.joined(start..<end).bytes.copied() == Array(expected[start..<end]))
+            }
+        }
+        #expect(pieces.joined(14..<99).bytes.copied() == Array(expected[14...]))
+        #expect(pieces.joined(99..<100).bytes.copied().isEmpty)
+    }
+
     @Test("A reader with room for any number of bytes gets all of them, each once", arguments: [1, 2, 3, 4, 7, 16, 64])
     func reads(room: Int) {
         let (pieces, expected) = Self.sample()

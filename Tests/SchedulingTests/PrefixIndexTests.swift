@@ -49,6 +49,50 @@ struct PrefixIndexTests {
         #expect(index.match(prompt(1, seed: 9) + a, pool.everyone) == [0, 0, 0, 0])
     }
 
+    @Test(
+        "What an endpoint holds of a long prompt is known exactly where one continues the other, and to within 3 % where they part",
+        arguments: [1, 63, 64, 65, 66, 67, 127, 128, 131, 500, 1_000, 2_047, 2_048, 5_000]
+    )
+    func long(length: Int) {
+        let pool = makePool(count: 3)
+        let index = PrefixIndex()
+        let held = prompt(length, seed: 1)
+        let other = Array(held.prefix(length / 3)) + prompt(40, seed: 2)
+        index.record(held, pool, 0, capacity: 10_000)
+        index.record(other, pool, 1, capacity: 10_000)
+        #expect(index.match(held, pool.everyone)[0] == Int32(length))
+        let longer = index.match(held + prompt(300, seed: 3), pool.everyone)
+        #expect(longer[0] == Int32(length))
+        for parting in [length / 2, length - length / 5, length - 1] {
+            let matched = index.match(Array(held.prefix(parting)) + prompt(100, seed: 4), pool.everyone)
+            #expect(matched[0] <= Int32(parting) && Int(matched[0]) >= parting - parting / 32)
+            let shared = min(parting, length / 3)
+            #expect(matched[1] <= Int32(shared) && Int(matched[1]) >= shared - shared / 32)
+            #expect(matched[2] == 0)
+        }
+        index.remove(endpoint: pool.snapshot.endpoints[0].number)
+        index.remove(endpoint: pool.snapshot.endpoints[1].number)
+        #expect(index.statistics.blocks == 0 && index.statistics.entries == 0)
+    }
+
+    @Test("Long prompts are forgotten from the end on, and never more is held than the capacity")
+    func longEviction() {
+        let pool = makePool(count: 1)
+        let index = PrefixIndex()
+        let held = prompt(900, seed: 1)
+        index.record(held, pool, 0, capacity: 1_000)
+        #expect(index.statistics.entries == 900)
+        var before: Int32 = 900
+        for seed in 2..<12 {
+            index.record(prompt(80, seed: UInt64(seed)), pool, 0, capacity: 1_000)
+            let entries = index.statistics.entries
+            #expect(entries <= 1_000 && entries > 1_000 - 32)
+            let now = index.match(held, pool.everyone)[0]
+            #expect(now <= before && Int(now) <= 1_000 - 80 * (seed - 1))
+            before = now
+        }
+    }
+
     @Test("A prompt of a single block matches")
     func single() {
         let pool = makePool(count: 2)
@@ -123,7 +167,7 @@ struct PrefixIndexTests {
         let empty = index.statistics
         for endpoint in 0..<6 { index.record(prompt(500, seed: UInt64(endpoint)), pool, endpoint) }
         let full = index.statistics
-        #expect(full.entries == 3_000 && full.blocks == 3_000)
+        #expect(full.entries == 3_000 && full.blocks > 0)
         pool.replaceEndpoints(Array(descriptions(6)[2..<4]))
         index.prune(keeping: pool.snapshot)
         #expect(index.statistics.entries == 1_000)
@@ -189,8 +233,8 @@ struct PrefixIndexTests {
         let index = PrefixIndex()
         for seed in 0..<400 { index.record(prompt(100, seed: UInt64(seed)), pool, seed % 2, capacity: 1_000) }
         let statistics = index.statistics
-        #expect(statistics.entries == 2_000)
-        #expect(statistics.blocks == 2_000)
+        #expect((1_990...2_000).contains(statistics.entries))
+        #expect(statistics.blocks <= statistics.entries)
         #expect(statistics.bytes < 2_000 * 128)
     }
 
@@ -231,9 +275,9 @@ struct PrefixCacheSettingsTests {
     @Test("With autoTune a block is the engines' block, else blockSizeTokens, at least 64")
     func blockSize() {
         var settings = PrefixCacheSettings()
-        let told = makePool([Page(blockSize: 16), Page(blockSize: 16)]).snapshot
+        let told = makePool([Page(blockSize: 96), Page(blockSize: 96)]).snapshot
         let silent = makePool(count: 2).snapshot
-        #expect(settings.blockTokens(in: told) == 16)
+        #expect(settings.blockTokens(in: told) == 96)
         #expect(settings.blockTokens(in: silent) == 64)
         #expect(settings.blockTokens(in: makePool(count: 0).snapshot) == 64)
         settings.blockSizeTokens = 128
@@ -245,8 +289,8 @@ struct PrefixCacheSettingsTests {
     }
 
     @Test(
-        "Engines with tiny blocks, as SGLang's pages of one token, have as many counted as one as make up 16 tokens",
-        arguments: [(1, 16), (2, 16), (3, 18), (5, 20), (15, 30), (16, 16), (17, 17), (256, 256)]
+        "Engines with tiny blocks, as SGLang's pages of one token, have as many counted as one as make up 64 tokens",
+        arguments: [(1, 64), (3, 66), (15, 75), (16, 64), (32, 64), (48, 96), (64, 64), (65, 65), (256, 256)]
     )
     func tinyBlocks(size: Int, expected: Int) {
         let settings = PrefixCacheSettings()
@@ -261,23 +305,23 @@ struct PrefixCacheSettingsTests {
         #expect(settings.blockTokens(in: makePool(mixed).snapshot) == expected)
     }
 
-    @Test("A prompt of any length makes no more than 8192 hashes, whatever block size the engines report")
+    @Test("A prompt of any length makes no more than 2048 hashes, whatever block size the engines report")
     func boundedHashes() {
         let settings = PrefixCacheSettings()
         for size in 1...64 {
             let blockTokens = settings.blockTokens(in: makePool([Page(blockSize: size)]).snapshot)
-            #expect(settings.maximumBlocks(blockTokens: blockTokens) <= 8_192)
+            #expect(settings.maximumBlocks(blockTokens: blockTokens) <= 2_048)
         }
     }
 
     @Test("Of several sizes the most common counts, of equally common ones the smaller, whatever the order")
     func mixedSizes() {
         let settings = PrefixCacheSettings()
-        for sizes in [[16, 32, 32], [32, 16, 32], [32, 32, 16, 0], [0, 16, 32, 0, 32]] {
-            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 32)
+        for sizes in [[64, 128, 128], [128, 64, 128], [128, 128, 64, 0], [0, 64, 128, 0, 128]] {
+            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 128)
         }
-        for sizes in [[16, 32], [32, 16], [0, 32, 16], [32, 64, 16]] {
-            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 16)
+        for sizes in [[64, 128], [128, 64], [0, 128, 64], [128, 256, 64]] {
+            #expect(settings.blockTokens(in: makePool(sizes.map { Page(blockSize: $0) }).snapshot) == 64)
         }
     }
 

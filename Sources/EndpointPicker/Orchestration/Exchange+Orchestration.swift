@@ -137,9 +137,9 @@ extension Exchange {
             endpoint: pick.endpoint.hostPort,
             attempt: 1
         )
-        body = order.body.joined()
+        let plan = tell(form, forwarding, bodyByteCount: order.body.count, isEdited: true)
         // From its last byte on it may have arrived, whatever becomes of the stream to the gateway.
-        try await tell(form, forwarding, isEdited: true) { order.dispatched() }
+        try await send(plan, of: order.body) { order.dispatched() }
         active.handedOffAt = MonotonicTime.now().nanoseconds
         order.companion?.whenEnded { [call, alarms] in alarms.raise(.companionEnded, call) }
         watch(active)

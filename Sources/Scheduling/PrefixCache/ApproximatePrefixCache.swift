@@ -34,10 +34,9 @@ package struct ApproximatePrefixCache: Sendable {
 package struct PrefixCacheSettings: Sendable, Equatable {
     /// What one token is taken to be in bytes of prompt.
     package static let bytesPerToken = 4
-    /// Smaller blocks than this cost more memory than they bring, unless an engine says that its own are smaller.
+    /// Smaller blocks cost more than they bring, the reference's minimum. Where an engine's own are smaller (vLLM's hold 16 tokens, SGLang's
+    /// pages one), as many of them count as one as make up this.
     package static let minimumBlockTokens = 64
-    /// However small an engine's own blocks are (SGLang's pages hold one token by default), as many of them count as one as make up this.
-    package static let minimumTunedBlockTokens = 16
     /// However large an engine says its cache is, no more than this many times the default `lruCapacityPerServer` blocks are remembered.
     package static let maximumCapacityFactor = 8
 
@@ -54,7 +53,7 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     package init() {}
 
     /// Tokens per block for every request while the snapshot is current: the size that most engines tell (of equals the smaller), so that
-    /// one engine with other blocks does not change everybody's hashes, in multiples of at least 16; else `blockSizeTokens`, at least 64.
+    /// one engine with other blocks does not change everybody's hashes, in multiples of at least 64; else `blockSizeTokens`, at least 64.
     package func blockTokens(in snapshot: Snapshot) -> Int {
         (autoTune ? Self.commonBlockSize(in: snapshot) : nil) ?? max(blockSizeTokens, Self.minimumBlockTokens)
     }
@@ -103,6 +102,6 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     /// Whole blocks of an engine that count as one; nil when it does not tell, or nothing sensible.
     private static func tuned(_ size: Int) -> Int? {
         guard size > 0, size <= 1 << 20 else { return nil }
-        return size >= minimumTunedBlockTokens ? size : (minimumTunedBlockTokens + size - 1) / size * size
+        return (max(size, minimumBlockTokens) + size - 1) / size * size
     }
 }

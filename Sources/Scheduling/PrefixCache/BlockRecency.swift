@@ -1,6 +1,6 @@
 /// The blocks of one endpoint in the order of their last use: a doubly linked list in an array, and an open-addressing table into it.
 ///
-/// About 24 bytes per block.
+/// About 25 bytes for each that is kept.
 struct BlockRecency {
     private struct Node {
         var hash: UInt64
@@ -13,13 +13,17 @@ struct BlockRecency {
 
     private let placement: BlockPlacement
     private var nodes: [Node] = []
+    /// How many blocks each node stands for: itself, and those before it that are not kept.
+    private var weights: [UInt8] = []
     /// Positions in `nodes` plus one; 0 for an empty bucket. Their number is a power of two.
     private var buckets: [UInt32] = []
     private var newest = none
     private var oldest = none
     /// A node that is free, linked to the next by `older`.
     private var free = none
-    private(set) var count = 0
+    private var count = 0
+    /// Blocks that are held, with those that are not kept.
+    private(set) var blocks = 0
     /// Set when the endpoint has been removed: nothing may be recorded any more.
     private(set) var isClosed = false
 
@@ -27,7 +31,7 @@ struct BlockRecency {
         self.placement = placement
     }
 
-    var bytes: Int { nodes.capacity * MemoryLayout<Node>.stride + buckets.count * 4 }
+    var bytes: Int { nodes.capacity * MemoryLayout<Node>.stride + weights.capacity + buckets.count * 4 }
 
     mutating func close() {
         self = BlockRecency(placement)
@@ -46,8 +50,10 @@ struct BlockRecency {
 
     /// Adds a block that is not here, as the newest.
     ///
-    /// - Parameter limit: how many there will be at most, so that memory does not double beyond it.
-    mutating func insert(_ hash: UInt64, limit: Int) {
+    /// - Parameters:
+    ///   - standing: how many blocks it stands for.
+    ///   - limit: how many there will be at most, so that memory does not double beyond it.
+    mutating func insert(_ hash: UInt64, standingFor standing: Int, limit: Int) {
         if (count + 1) * 4 > buckets.count * 3 { grow() }
         let node: UInt32
         if free != Self.none {
@@ -58,22 +64,28 @@ struct BlockRecency {
             if nodes.count == nodes.capacity { nodes.reserveCapacity(max(16, min(limit, nodes.count * 2))) }
             node = UInt32(nodes.count)
             nodes.append(Node(hash: hash, newer: Self.none, older: Self.none))
+            weights.append(0)
         }
+        weights[Int(node)] = UInt8(clamping: standing)
+        blocks += Int(weights[Int(node)])
         linkAsNewest(node)
         count += 1
         put(node)
     }
 
-    mutating func removeOldest() -> UInt64? {
-        guard oldest != Self.none else { return nil }
-        let node = oldest
-        let hash = nodes[Int(node)].hash
-        if let bucket = find(hash) { vacate(bucket) }
-        unlink(node)
-        nodes[Int(node)].older = free
-        free = node
-        count -= 1
-        return hash
+    /// Removes the oldest until no more than `limit` blocks are held, and appends their hashes to `removed`.
+    mutating func removeOldest(downTo limit: Int, into removed: inout [UInt64]) {
+        while blocks > limit, oldest != Self.none {
+            let node = oldest
+            let hash = nodes[Int(node)].hash
+            if let bucket = find(hash) { vacate(bucket) }
+            unlink(node)
+            nodes[Int(node)].older = free
+            free = node
+            count -= 1
+            blocks -= Int(weights[Int(node)])
+            removed.append(hash)
+        }
     }
 
     // MARK: List

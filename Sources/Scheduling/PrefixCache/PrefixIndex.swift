@@ -7,8 +7,8 @@ package import Pool
 /// the order in which its blocks were used, which bounds them and says what to forget.
 ///
 /// A request's blocks are used from the last to the first, so a block is always newer than those that follow it and is forgotten after
-/// them: what an endpoint holds of a prompt is always its beginning, without a gap. Matching relies on it to look at few blocks: whoever
-/// holds block i holds all before it, so the endpoints' ends are found by halving.
+/// them: what an endpoint holds of a prompt is always its beginning, without a gap. So not every block has to be kept (`KeptBlocks`), and
+/// matching looks at few of those: whoever holds block i holds all before it, and the endpoints' ends are found by halving.
 ///
 /// Safe for use by several threads. An index serves one pool.
 package final class PrefixIndex: Sendable {
@@ -16,7 +16,7 @@ package final class PrefixIndex: Sendable {
         package var endpoints = 0
         /// Blocks over all endpoints; one that three endpoints hold counts three times.
         package var entries = 0
-        /// Different blocks.
+        /// Different blocks in the table, of those that are kept.
         package var blocks = 0
         /// Memory held, in bytes, about.
         package var bytes = 0
@@ -65,14 +65,45 @@ package final class PrefixIndex: Sendable {
         owner.recency.withLock { recency in
             // Removed in the meantime: its slot may be another's now.
             guard !recency.isClosed else { return }
-            while recency.count > capacity { forgetOldest(of: owner, &recency) }
-            for position in (0..<min(hashes.count, capacity)).reversed() {
-                let hash = hashes[position]
-                if recency.touch(hash) { continue }
-                if recency.count == capacity { forgetOldest(of: owner, &recency) }
-                recency.insert(hash, limit: capacity)
-                shards[placement.shard(of: hash)].table.withLock { $0.insert(hash, slot: owner.slot) }
+            var changes = BlockChanges()
+            func use(_ block: Int, standingFor blocks: Int) {
+                let hash = hashes[block]
+                if recency.touch(hash) { return }
+                recency.removeOldest(downTo: capacity - blocks, into: &changes.forgotten)
+                recency.insert(hash, standingFor: blocks, limit: capacity)
+                changes.added.append(hash)
             }
+            recency.removeOldest(downTo: capacity, into: &changes.forgotten)
+            let end = min(hashes.count, capacity)
+            var kept = KeptBlocks.last(upTo: end - 1)
+            for block in (kept + 1..<end).reversed() { use(block, standingFor: 1) }
+            while kept >= 0 {
+                let before = KeptBlocks.last(upTo: kept - 1)
+                use(kept, standingFor: kept - before)
+                kept = before
+            }
+            apply(changes, to: owner.slot)
+        }
+    }
+
+    /// Writes changes into the table, shard by shard: a lock is taken once for all its blocks, and what it guards is small enough to stay in the
+    /// core's cache meanwhile. The endpoint's recency has to be locked, lest two records of one block come in another order here.
+    private func apply(_ changes: BlockChanges, to slot: Int) {
+        let (blocks, ends) = changes.grouped(by: placement)
+        var start = 0
+        for shard in shards.indices {
+            let end = ends[shard]
+            guard start < end else { continue }
+            shards[shard].table.withLock { table in
+                for block in blocks[start..<end] {
+                    if block.isAdded {
+                        table.insert(block.hash, slot: slot)
+                    } else {
+                        table.remove(block.hash, slot: slot)
+                    }
+                }
+            }
+            start = end
         }
     }
 
@@ -80,7 +111,9 @@ package final class PrefixIndex: Sendable {
     package func remove(endpoint number: Int) {
         guard let owner = slots.withLock({ $0.owners[number] }) else { return }
         owner.recency.withLock { recency in
-            while recency.count > 0 { forgetOldest(of: owner, &recency) }
+            var changes = BlockChanges()
+            recency.removeOldest(downTo: 0, into: &changes.forgotten)
+            apply(changes, to: owner.slot)
             recency.close()
         }
         slots.withLock { $0.release(number, owner) }
@@ -93,11 +126,6 @@ package final class PrefixIndex: Sendable {
         for number in gone { remove(endpoint: number) }
     }
 
-    private func forgetOldest(of owner: SlotOwner, _ recency: inout BlockRecency) {
-        guard let hash = recency.removeOldest() else { return }
-        shards[placement.shard(of: hash)].table.withLock { $0.remove(hash, slot: owner.slot) }
-    }
-
     // MARK: Reading
 
     package var statistics: Statistics {
@@ -105,7 +133,7 @@ package final class PrefixIndex: Sendable {
         for owner in slots.withLock({ Array($0.owners.values) }) {
             owner.recency.withLock { recency in
                 statistics.endpoints += 1
-                statistics.entries += recency.count
+                statistics.entries += recency.blocks
                 statistics.bytes += recency.bytes
             }
         }
@@ -141,6 +169,39 @@ struct BlockPlacement: Sendable {
     @inline(__always)
     func bucket(of hash: UInt64) -> Int {
         Int(truncatingIfNeeded: mixed(hash))
+    }
+}
+
+/// What changes of the blocks that one endpoint holds.
+private struct BlockChanges {
+    struct Block {
+        let hash: UInt64
+        let isAdded: Bool
+    }
+
+    var forgotten: [UInt64] = []
+    var added: [UInt64] = []
+
+    /// All changes by shard, and where each shard's end. Within a shard what is forgotten comes first: a block may have been forgotten and
+    /// added again.
+    func grouped(by placement: BlockPlacement) -> (blocks: [Block], ends: [Int]) {
+        var ends = [Int](repeating: 0, count: BlockPlacement.shards)
+        for hash in forgotten { ends[placement.shard(of: hash)] += 1 }
+        for hash in added { ends[placement.shard(of: hash)] += 1 }
+        var total = 0
+        for shard in ends.indices {
+            total += ends[shard]
+            ends[shard] = total - ends[shard]
+        }
+        var blocks = [Block](repeating: Block(hash: 0, isAdded: false), count: total)
+        func place(_ hash: UInt64, isAdded: Bool) {
+            let shard = placement.shard(of: hash)
+            blocks[ends[shard]] = Block(hash: hash, isAdded: isAdded)
+            ends[shard] += 1
+        }
+        for hash in forgotten { place(hash, isAdded: false) }
+        for hash in added { place(hash, isAdded: true) }
+        return (blocks, ends)
     }
 }
 
@@ -232,8 +293,7 @@ private struct MatchSearch: ~Copyable {
         self.index = index
         self.hashes = hashes
         self.map = map
-        let halvings = Int.bitWidth - hashes.count.leadingZeroBitCount
-        sets = Array(repeating: 0, count: (halvings + 4) * map.words)
+        sets = Array(repeating: 0, count: 16 * map.words)
     }
 
     mutating func run(for candidates: Candidates, _ matched: inout [Int32]) {
@@ -252,6 +312,7 @@ private struct MatchSearch: ~Copyable {
     /// Puts those of set `within` that hold block `block` into set `target`; false when there are none.
     private mutating func probe(_ block: Int, into target: Int, within: Int) -> Bool {
         let words = map.words
+        makeRoom(for: target)
         index.holders(of: hashes[block], into: &sets, at: target * words..<(target + 1) * words)
         var any: UInt64 = 0
         for word in 0..<words {
@@ -266,10 +327,41 @@ private struct MatchSearch: ~Copyable {
         let words = map.words
         guard (0..<words).contains(where: { sets[a * words + $0] & ~sets[b * words + $0] != 0 }) else { return }
         guard high - low > 1 else { return assign(a, except: b, low + 1, &matched) }
-        let middle = (low + high) / 2
+        guard let middle = KeptBlocks.middle(low, high) else { return lookBetween(low, high, a, b, next, &matched) }
         _ = probe(middle, into: next, within: a)
         narrow(low, middle, a, next, next: next + 1, &matched)
         narrow(middle, high, next, b, next: next + 1, &matched)
+    }
+
+    /// Between two kept blocks only those have any whose prompts ended there: all others are left out first.
+    private mutating func lookBetween(
+        _ low: Int,
+        _ high: Int,
+        _ a: Int,
+        _ b: Int,
+        _ next: Int,
+        _ matched: inout [Int32]
+    ) {
+        makeRoom(for: next + 1)
+        for word in 0..<map.words {
+            sets[next * map.words + word] = sets[a * map.words + word] & ~sets[b * map.words + word]
+            sets[(next + 1) * map.words + word] = 0
+        }
+        halve(low, high, next, next + 1, next: next + 2, &matched)
+    }
+
+    /// As `narrow`, where every block may be held that the one before it is.
+    private mutating func halve(_ low: Int, _ high: Int, _ a: Int, _ b: Int, next: Int, _ matched: inout [Int32]) {
+        guard high - low > 1 else { return assign(a, except: b, low + 1, &matched) }
+        let middle = (low + high) / 2
+        guard probe(middle, into: next, within: a) else { return halve(low, middle, a, next, next: next + 1, &matched) }
+        halve(low, middle, a, next, next: next + 1, &matched)
+        halve(middle, high, next, b, next: next + 1, &matched)
+    }
+
+    private mutating func makeRoom(for set: Int) {
+        let missing = (set + 1) * map.words - sets.count
+        if missing > 0 { sets.append(contentsOf: repeatElement(0, count: missing)) }
     }
 
     private func assign(_ set: Int, except other: Int?, _ blocks: Int, _ matched: inout [Int32]) {

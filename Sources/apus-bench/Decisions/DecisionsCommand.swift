@@ -12,6 +12,7 @@ enum DecisionsCommand {
         try SchedulingBench.measure(&suite, endpoints: 100, goal: 25)
         try SchedulingBench.measure(&suite, endpoints: 1_000, goal: 150)
         PrefixBench.measureMatching(&suite)
+        PrefixBench.measureRecording(&suite)
         try PrefixBench.measureHashing(&suite)
         FlowControlBench.measure(&suite)
         return suite.section(

@@ -76,6 +76,33 @@ enum PrefixBench {
         }
     }
 
+    /// Prompts that share their first half, to endpoints whose caches are full: each new block costs another its place.
+    static func measureRecording(_ suite: inout Suite) {
+        let (count, blocks, repetitions) = (8, 860, 1_000)
+        let pool = BenchPool.make(count)
+        let index = PrefixIndex()
+        var seed: UInt64 = 1 << 32
+        func next() -> [UInt64] {
+            seed += 1
+            return BenchPool.prompt(blocks / 2, seed: seed % 64) + BenchPool.prompt(blocks / 2, seed: seed)
+        }
+        func record(_ prompts: [[UInt64]]) {
+            for (number, prompt) in prompts.enumerated() {
+                index.record(prompt, endpoint: pool.snapshot.endpoints[number % count].number, capacity: capacity)
+            }
+        }
+        record((0..<count * capacity / blocks * 3).map { _ in next() })
+        let line = Suite.Line(
+            title: "prefix record, \(blocks) blocks, half of them new, full caches of \(count) endpoints",
+            key: "prefix_record_us",
+            unit: "µs"
+        )
+        suite.measure(line) {
+            let prompts = (0..<repetitions).map { _ in next() }
+            return cpuMicroseconds(per: repetitions) { record(prompts) }
+        }
+    }
+
     /// Blocks of 16 tokens.
     static func measureHashing(_ suite: inout Suite) throws {
         let (count, repetitions) = (8_192, suite.repetitions(500))
