@@ -46,6 +46,9 @@ package final class SimulatedRequest {
 
 /// Makes the names of blocks: the same text after the same text has the same names.
 package struct BlockChain {
+    /// Tokens of a block, as servers have them.
+    static let blockTokens = 16
+
     package private(set) var blocks: [UInt64] = []
     private var last: UInt64
 

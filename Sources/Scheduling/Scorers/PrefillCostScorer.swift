@@ -43,8 +43,7 @@ package struct PrefillCostScorer: Scorer {
 
     package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
         let home = PromptHome(request, candidates)
-        let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates)
-        var least = Float.infinity
+        let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates.snapshot)
         for position in scores.indices {
             let candidate = candidates.list[position]
             let own = InFlightLoad.uncachedTokens(request, request.prefixMatches, at: candidate.index)
@@ -52,18 +51,20 @@ package struct PrefillCostScorer: Scorer {
             var cost = Float(candidate.inFlightTokens) - Self.trustInProgress * candidate.doneTokens
             cost += Float(weights.requestTokens) * (Float(candidate.inFlightRequests) + candidate.foreign)
             cost += Float(own) * (1 + Float(weights.memoryWeight) * usage * usage)
-            if isAdapter { cost += Self.cost(of: request.targetModel, candidates.metrics(position)) }
-            if position == home?.position { cost -= Float(weights.homeWeight) * (home?.expectedTokens ?? 0) }
+            if isAdapter { cost += Self.cost(of: request.targetModel, at: candidate.index, candidates.snapshot) }
             scores[position] = cost
-            least = min(least, cost)
         }
+        if let home { scores[home.position] -= Float(weights.homeWeight) * home.expectedTokens }
+        var least = Float.infinity
+        for position in scores.indices { least = min(least, scores[position]) }
         let scale = Float(max(1, weights.scaleTokens))
         for position in scores.indices { scores[position] = scale / (scale + scores[position] - least) }
     }
 
-    private static func cost(of adapter: String, _ metrics: EndpointMetrics) -> Float {
-        if metrics.activeModels.contains(adapter) { return 0 }
-        return metrics.activeModels.count + metrics.waitingModels.count < metrics.maxActiveModels
-            ? adapterTokens : blockedTokens
+    /// Reads only what it needs of the metrics: binding the struct would retain its arrays.
+    private static func cost(of adapter: String, at index: Int, _ snapshot: Snapshot) -> Float {
+        if snapshot.metrics[index].activeModels.contains(adapter) { return 0 }
+        let taken = snapshot.metrics[index].activeModels.count + snapshot.metrics[index].waitingModels.count
+        return taken < snapshot.metrics[index].maxActiveModels ? adapterTokens : blockedTokens
     }
 }
