@@ -57,11 +57,11 @@ find_schemas() {
     APUS_SCHEMAS=$(bash deploy/install-schemas.sh) && export APUS_SCHEMAS && echo "$APUS_SCHEMAS"
 }
 
-# Three runs of the tests: those that start processes, or threads that block, come after the others and by themselves,
-# since all at once would be more than a small machine takes. The end-to-end tests come one after the other, so that a
+# Four runs of the tests: those that talk to servers, start processes, or have threads that block come by themselves, since
+# tests that only compute would take the few threads of a small machine from them for longer than their patience lasts. The end-to-end tests come one after the other, so that a
 # server that is killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one
 # that leaks.
-servers='ApusSimTests|HTTPServerTests|SubRequestsTests|ScrapingTests'
+servers='ApusSimTests|ApusTests|DiscoveryTests|EndpointPickerTests|HTTPServerTests|RPCTests|ScrapingTests|SubRequestsTests'
 test_all() {
     local name=$1
     shift

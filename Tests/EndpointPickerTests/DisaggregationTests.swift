@@ -167,7 +167,7 @@ struct DisaggregationTests {
     func reservations() async throws {
         try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
             let loads = { picker.pool.snapshot.endpoints.map { [$0.load.reading.requests, $0.load.reading.tokens] } }
-            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
             for frame in frames(prompt(long)) { await stream.send(frame.bytes) }
             _ = try await stream.replies(2)
             #expect(loads() == [[1, 250], [1, 250], [0, 0]])

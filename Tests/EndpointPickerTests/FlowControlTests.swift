@@ -293,7 +293,7 @@ import Testing
 extension TestPicker {
     /// Sends frames on a stream that stays open.
     func begin(_ frames: [EnvoyFrame]) async throws -> GRPCClientCall {
-        let stream = client.call(ExternalProcessor.method, timeout: .seconds(20))
+        let stream = client.call(ExternalProcessor.method, timeout: .seconds(120))
         for frame in frames { await stream.send(frame.bytes) }
         return stream
     }

@@ -57,7 +57,7 @@ import Testing
     )
     func stopped() async throws {
         try await withPicker([Pod(0, 4, 0.2)], settings: Self.settings(.headers)) { picker in
-            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
             for frame in Self.request(.buffered, .streamed) { await stream.send(frame.bytes) }
             _ = try await stream.replies(2)
             await stream.send(Self.eventStream.bytes)
@@ -125,7 +125,7 @@ import Testing
         let pods = [Pod(0, 0, 0.1), Pod(1, 9, 0.9)]
         let prompt = String(repeating: "many words of a long prompt ", count: 100)
         try await withPicker(pods) { picker in
-            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
             for frame in llmRequest(prompt, model: "m", target: "m") { await stream.send(frame.bytes) }
             let decision = try await stream.replies(2)
             #expect(decision.first?.header("x-gateway-destination-endpoint") == "192.168.1.1:8000")
@@ -154,7 +154,7 @@ import Testing
     )
     func unmovedLoad(endpoint: String) async throws {
         try await withPicker([Pod(0, 0, 0.1), Pod(1, 9, 0.9)]) { picker in
-            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
             for frame in llmRequest("test", model: "m", target: "m") { await stream.send(frame.bytes) }
             _ = try await stream.replies(2)
             await stream.send(Self.served(endpoint).bytes)
