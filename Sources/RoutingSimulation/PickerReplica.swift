@@ -145,11 +145,8 @@ final class PickerReplica {
         inquiry.now = now
         inquiry.maxOutputTokens = request.outputTokens
         if let cache = scheduler.prefixCache {
-            // Blocks of the index are whole blocks of the servers, each named by its last.
             let size = cache.settings.blockTokens(in: candidates.snapshot)
-            let step = max(1, size / BlockChain.blockTokens)
-            let count = min(request.promptTokens / size, cache.settings.maximumBlocks(blockTokens: size))
-            let hashes = (0..<count).map { request.block(($0 + 1) * step - 1) }
+            let hashes = request.promptBlocks(of: size, limit: cache.settings.maximumBlocks(blockTokens: size))
             inquiry.prefix = PromptBlocks(hashes: hashes, blockTokens: size)
         }
         guard let result = try? scheduler.schedule(inquiry, candidates, using: &generator) else { return nil }
