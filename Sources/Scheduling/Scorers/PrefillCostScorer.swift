@@ -58,7 +58,7 @@ package struct PrefillCostScorer: Scorer {
         var least = Float.infinity
         for position in scores.indices { least = min(least, scores[position]) }
         let scale = Float(max(1, weights.scaleTokens))
-        for position in scores.indices { scores[position] = scale / (scale + scores[position] - least) }
+        for position in scores.indices { scores[position] = scale / (scale + (scores[position] - least)) }
     }
 
     /// Reads only what it needs of the metrics: binding the struct would retain its arrays.
