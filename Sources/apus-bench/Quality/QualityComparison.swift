@@ -198,7 +198,7 @@ struct QualityComparison {
             limit: 1 + max(0.02, (ratios.highest - ratios.lowest) / 2),
             digits: 2,
             reason: ["aggregated", "disaggregated"].contains(key)
-                ? "all requests cost the same, so taking turns is as good as knowing how far each server is, which no picker knows"
+                ? "all requests cost the same, so taking turns is as good as knowing how far each server is, which a picker only estimates"
                 : nil
         )
     }
