@@ -31,7 +31,7 @@ extension Exchange {
 
         var reply = Reply(.responseHeaders)
         describe(&reply, frame)
-        stages = nil
+        endStages()
         if !isLast, let modes = modesWithoutBodies {
             reply.bodyModes = modes
             hasStoppedBodies = true
@@ -69,6 +69,12 @@ extension Exchange {
             ControlHeaders.servedEndpoint,
             served ?? "fail: missing destination endpoint served metadata"
         )
+    }
+
+    /// The response has begun: what others computed for it is done, if it is a good one.
+    func endStages() {
+        if (200..<300).contains(record.status) { stages?.prefill?.releaseTokens() }
+        stages = nil
     }
 
     /// Takes a gateway's own 503 as word that it could not connect to the endpoint.

@@ -94,6 +94,7 @@ package final class CompanionLeg: Sendable {
             reservation = state.reservation.take()
             return exchange(&state.actions, with: [])
         }
+        if case .success = ending.verdict { reservation?.releaseTokens() }
         // The load is gone before anybody learns of the end.
         _ = consume reservation
         for action in actions { action() }

@@ -25,7 +25,10 @@ extension Orchestrator {
                 throw left(request, leg, since: startedAt)
             }
             settle(pass, result)
-            if try accept(result, leg, context, request) { return }
+            if try accept(result, leg, context, request) {
+                pick.reservation?.releaseTokens()
+                return
+            }
             request.failedPrefills.insert(pick.endpoint.number)
         }
         try giveUpPrefill(request)

@@ -1,4 +1,4 @@
-internal import Bytes
+package import Bytes
 
 /// The endpoints that a request may go to, with the load that counts for it.
 ///
@@ -32,12 +32,12 @@ package struct Candidates: Sendable {
         /// What Apus has in flight there in all.
         package let inFlightRequests: Int
         package let inFlightTokens: Int
+        /// Those of the tokens that are taken to be computed by now, as far as the time since they were sent tells.
+        package let doneTokens: Float
         /// How far what is known of it can be trusted.
         package let preference: Preference
         /// The endpoint's latest reservation when the load was read.
         let latestReservation: UInt64
-        /// The higher, the later it was given its latest request, among all endpoints of the pool; 0 when it never was.
-        package let turn: UInt64
     }
 
     package let snapshot: Snapshot
@@ -48,9 +48,9 @@ package struct Candidates: Sendable {
         list = indexes.map { Self.candidate(at: $0, of: snapshot) }
     }
 
-    init(snapshot: Snapshot, _ members: some Sequence<(index: Int, preference: Preference)>) {
+    init(snapshot: Snapshot, _ members: some Sequence<(index: Int, preference: Preference)>, at now: MonotonicTime) {
         self.snapshot = snapshot
-        list = members.map { Self.candidate(at: $0.index, of: snapshot, $0.preference) }
+        list = members.map { Self.candidate(at: $0.index, of: snapshot, $0.preference, at: now) }
     }
 
     private init(snapshot: Snapshot, list: [Candidate]) {
@@ -87,12 +87,15 @@ package struct Candidates: Sendable {
     }
 
     /// The endpoint at `index` of the snapshot, with its load as it is now.
+    ///
+    /// - Parameter now: nil when nobody asks for `doneTokens`.
     package static func candidate(
         at index: Int,
         of snapshot: Snapshot,
-        _ preference: Preference = .fresh
+        _ preference: Preference = .fresh,
+        at now: MonotonicTime? = nil
     ) -> Candidate {
-        let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index])
+        let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index], at: now)
         // Only counts are read from the metrics here; binding the struct would retain its arrays.
         let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount
         let unseenUsage = capacity > 0 ? Double(load.unseenTokens) / Double(capacity) : 0
@@ -117,9 +120,9 @@ package struct Candidates: Sendable {
             kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,
             inFlightTokens: load.tokens,
+            doneTokens: Float(load.doneTokens),
             preference: preference,
-            latestReservation: load.latest,
-            turn: load.turn
+            latestReservation: load.latest
         )
     }
 }

@@ -1,12 +1,4 @@
 internal import Bytes
-private import Synchronization
-
-/// Numbers the reservations of one pool in the order in which they are made.
-final class ReservationTurns: Sendable {
-    private let latest = Atomic<UInt64>(0)
-
-    func next() -> UInt64 { latest.wrappingAdd(1, ordering: .relaxed).newValue }
-}
 
 /// The load that Apus itself has put on one endpoint: reservations that have not ended.
 ///
@@ -25,8 +17,8 @@ package final class EndpointLoad: Sendable {
         package var endedRequests = 0
         /// The number of the latest reservation; changes with every new one.
         package var latest: UInt64 = 0
-        /// The same among those of all endpoints of the pool: the endpoint with the highest was chosen last.
-        package var turn: UInt64 = 0
+        /// Those of `tokens` that are taken to be computed by then, where a time was given.
+        var doneTokens = 0.0
     }
 
     private struct Unseen {
@@ -42,13 +34,14 @@ package final class EndpointLoad: Sendable {
         /// Those that only the latest page made known: who still holds the snapshot before it has not seen them.
         var justSeen: [Unseen] = []
         var justSeenTokens = 0
+        var progress = PromptProgress()
     }
 
     private let state = Lock(State())
-    private let turns: ReservationTurns
+    private let clock: @Sendable () -> MonotonicTime
 
-    init(_ turns: ReservationTurns = ReservationTurns()) {
-        self.turns = turns
+    init(clock: @escaping @Sendable () -> MonotonicTime = { .now() }) {
+        self.clock = clock
     }
 
     package var reading: Reading {
@@ -56,9 +49,10 @@ package final class EndpointLoad: Sendable {
     }
 
     /// The load for a reader of metrics whose page knows the reservations up to `mark`.
-    func reading(forPageUpTo mark: UInt64) -> Reading {
+    func reading(forPageUpTo mark: UInt64, at now: MonotonicTime?) -> Reading {
         state.withLock { state in
             var reading = state.reading
+            if let now { reading.doneTokens = state.progress.done(at: now) }
             if mark < state.mark {
                 reading.unseenRequests += state.justSeen.count
                 reading.unseenTokens += state.justSeenTokens
@@ -79,18 +73,21 @@ package final class EndpointLoad: Sendable {
 
     private func add(_ tokens: Int, to state: inout State) -> UInt64 {
         state.reading.latest += 1
-        state.reading.turn = turns.next()
         state.reading.requests += 1
         state.reading.tokens += tokens
         state.reading.unseenRequests += 1
         state.reading.unseenTokens += tokens
         state.unseen.append(Unseen(number: state.reading.latest, tokens: tokens))
+        state.progress.sent(state.reading.latest, tokens: tokens, at: clock())
         return state.reading.latest
     }
 
     /// Takes tokens off those in flight. What no page has shown yet stays: a cache fills by them, whether they are computed or not.
-    func removeCounted(_ tokens: Int) {
-        state.withLock { $0.reading.tokens -= tokens }
+    func removeCounted(_ tokens: Int, number: UInt64) {
+        state.withLock { state in
+            state.reading.tokens -= tokens
+            state.progress.computed(number, at: clock())
+        }
     }
 
     /// - Parameters:
@@ -100,6 +97,7 @@ package final class EndpointLoad: Sendable {
         state.withLock { state in
             state.reading.requests -= 1
             state.reading.tokens -= counted
+            state.progress.gone(number, at: clock())
             if number > state.mark {
                 guard Self.remove(number, from: &state.unseen) else { return }
                 state.reading.unseenRequests -= 1

@@ -1,4 +1,4 @@
-private import Bytes
+internal import Bytes
 
 /// What the pool knows of one endpoint. Only who holds the pool's lock may touch it.
 final class Member {
@@ -33,11 +33,13 @@ struct Members {
     private var departed: [EndpointDescription: Endpoint] = [:]
     private var nextNumber = 0
     private var round: UInt64 = 0
-    private let turns = ReservationTurns()
     private let watch: PoolWatch
+    private let clock: @Sendable () -> MonotonicTime
 
-    init(watch: PoolWatch) {
+    /// - Parameter clock: what reservations are timed by.
+    init(watch: PoolWatch, clock: @escaping @Sendable () -> MonotonicTime) {
         self.watch = watch
+        self.clock = clock
     }
 
     /// The member whose endpoint has this number, or nil when it is none any more.
@@ -127,7 +129,7 @@ struct Members {
         if !departed.isEmpty, let returned = departed.removeValue(forKey: description) {
             endpoint = returned
         } else {
-            endpoint = Endpoint(description, number: nextNumber, load: EndpointLoad(turns), watch: watch)
+            endpoint = Endpoint(description, number: nextNumber, load: EndpointLoad(clock: clock), watch: watch)
             nextNumber += 1
         }
         let member = Member(endpoint, position: position)

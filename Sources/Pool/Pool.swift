@@ -33,10 +33,11 @@ package final class Pool: Sendable {
     let lingering = Lingering()
     private let watch: PoolWatch
 
-    package init(stalenessThreshold: Duration) {
+    /// - Parameter clock: what reservations are timed by.
+    package init(stalenessThreshold: Duration, clock: @escaping @Sendable () -> MonotonicTime = { .now() }) {
         self.stalenessThreshold = stalenessThreshold
         watch = PoolWatch()
-        state = Lock(State(members: Members(watch: watch)))
+        state = Lock(State(members: Members(watch: watch, clock: clock)))
     }
 
     /// The newest snapshot.
@@ -179,7 +180,7 @@ package final class Pool: Sendable {
             let isFresh = snapshot.isFresh(index, at: now, threshold: stalenessThreshold)
             eligible.append((index, snapshot.scrapes[index].reachable ? isFresh ? .fresh : .stale : .unreachable))
         }
-        return Candidates(snapshot: snapshot, eligible)
+        return Candidates(snapshot: snapshot, eligible, at: now)
     }
 
     /// Reserves a request's load on the candidate at `position`, unless another request has been sent there since the candidates' load was

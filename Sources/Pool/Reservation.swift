@@ -25,7 +25,7 @@ package struct Reservation: ~Copyable, Sendable {
 
     /// The tokens have been computed: they are in flight no more. The request still is, and its memory stays in use.
     package mutating func releaseTokens() {
-        endpoint.load.removeCounted(countedTokens)
+        endpoint.load.removeCounted(countedTokens, number: number)
         countedTokens = 0
         endpoint.watch.loadChanged(of: endpoint)
     }

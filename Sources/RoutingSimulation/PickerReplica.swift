@@ -9,7 +9,7 @@ final class PickerReplica {
     private let policy: RoutingPolicy
     private let servers: [ServerDescription]
     private let descriptions: [EndpointDescription]
-    private let pool = Pool(stalenessThreshold: .seconds(2))
+    private let pool: Pool
     private let index = PrefixIndex(salt: 0x5EED)
     private let scheduler: Scheduler?
     private let reserves: Bool
@@ -20,6 +20,8 @@ final class PickerReplica {
     /// The load of requests under way, by their numbers.
     private var held: [Int: Held] = [:]
     let readsPages: Bool
+    /// How often in a row each server was seen with nothing to do and nothing new from here.
+    private var idlePages: [Int]
 
     private static let firstPort = 8_000
 
@@ -28,6 +30,9 @@ final class PickerReplica {
         self.servers = servers
         generator = SeededGenerator(seed: seed)
         _ = generator.next()
+        idlePages = Array(repeating: 0, count: servers.count)
+        // Pages of those with nothing to do need not come; a server that does not answer is known as one that refuses.
+        pool = Pool(stalenessThreshold: .seconds(1_000_000), clock: { [clock] in clock.now })
         descriptions = servers.enumerated().map { number, server in
             EndpointDescription(
                 name: "server-\(number)",
@@ -141,8 +146,8 @@ final class PickerReplica {
         inquiry.maxOutputTokens = request.outputTokens
         if let cache = scheduler.prefixCache {
             let size = cache.settings.blockTokens(in: candidates.snapshot)
-            let count = min(request.promptTokens / size, cache.settings.maximumBlocks(blockTokens: size))
-            inquiry.prefix = PromptBlocks(hashes: Array(request.blocks.prefix(count)), blockTokens: size)
+            let hashes = request.promptBlocks(of: size, limit: cache.settings.maximumBlocks(blockTokens: size))
+            inquiry.prefix = PromptBlocks(hashes: hashes, blockTokens: size)
         }
         guard let result = try? scheduler.schedule(inquiry, candidates, using: &generator) else { return nil }
         if reserves {
@@ -157,6 +162,8 @@ final class PickerReplica {
             }
             self.held[request.number] = held
         }
+        idlePages[result.endpoint.port - Self.firstPort] = 0
+        if let prefill = result.prefill { idlePages[prefill.endpoint.port - Self.firstPort] = 0 }
         scheduler.record(inquiry, result)
         return Placement(
             server: result.endpoint.port - Self.firstPort,
@@ -166,13 +173,22 @@ final class PickerReplica {
 
     // MARK: What becomes of requests
 
-    func firstToken(_ request: SimulatedRequest) {
+    /// The server of its own that computes a prompt has answered.
+    func prefilled(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
         guard let held = held[request.number] else { return }
+        held.prefill?.releaseTokens()
         held.prefill = nil
+    }
+
+    func firstToken(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
+        guard let held = held[request.number] else { return }
         if held.tokensEndWithFirstByte { held.primary?.releaseTokens() }
     }
 
-    func ended(_ request: SimulatedRequest) {
+    func ended(_ request: SimulatedRequest, at time: Double) {
+        clock.set(time)
         held[request.number] = nil
     }
 
@@ -181,6 +197,7 @@ final class PickerReplica {
         clock.set(time)
         // The reference does not learn of it.
         guard reserves else { return }
+        (idlePages[server], idlePages[other]) = (0, 0)
         if let endpoint = endpoint(of: server) { pool.suspect(endpoint, at: clock.now) }
         reserve(request, other, isPrefill: isPrefill)
     }
@@ -189,21 +206,30 @@ final class PickerReplica {
 
     func list(_ isListed: [Bool]) {
         pool.replaceEndpoints(descriptions.indices.filter { isListed[$0] }.map { descriptions[$0] })
+        for server in idlePages.indices { idlePages[server] = 0 }
         index.prune(keeping: pool.snapshot)
     }
 
-    /// Asks every endpoint for its page; it comes later.
+    /// Asks every endpoint for its page that may tell something new; it comes later.
     func ask(_ engines: [ServingEngine], isDown: [Bool], at time: Double) -> [ScrapedPage] {
         clock.set(time)
         let now = clock.now
-        return pool.snapshot.endpoints.map { endpoint in
+        var pages: [ScrapedPage] = []
+        for endpoint in pool.snapshot.endpoints {
             let server = endpoint.port - Self.firstPort
-            return ScrapedPage(
-                endpoint: endpoint,
-                mark: pool.scrapeStarted(endpoint, at: now),
-                page: isDown[server] ? nil : engines[server].page(at: time)
+            let isIdle = engines[server].isIdle && !isDown[server]
+            idlePages[server] = isIdle ? idlePages[server] + 1 : 0
+            // The first tells what has ended, the second that nothing follows, the third nothing.
+            if idlePages[server] > 2 { continue }
+            pages.append(
+                ScrapedPage(
+                    endpoint: endpoint,
+                    mark: pool.scrapeStarted(endpoint, at: now),
+                    page: isDown[server] ? nil : engines[server].page(at: time)
+                )
             )
         }
+        return pages
     }
 
     func received(_ pages: [ScrapedPage], isDown: [Bool], at time: Double) {

@@ -40,12 +40,21 @@ package final class SimulatedRequest {
         index < blocks.count ? blocks[index] : BlockChain.name(0xA115_3E85 ^ UInt64(number) << 20, index)
     }
 
+    /// The names of the prompt's full blocks of `size` tokens, a multiple of what servers have: each named by the last of its server's blocks.
+    func promptBlocks(of size: Int, limit: Int) -> [UInt64] {
+        let step = max(1, size / BlockChain.blockTokens)
+        return (0..<min(promptTokens / size, limit)).map { block(($0 + 1) * step - 1) }
+    }
+
     /// The model that it asks for, as a picker sees it.
     var model: String { adapter ?? "base" }
 }
 
 /// Makes the names of blocks: the same text after the same text has the same names.
 package struct BlockChain {
+    /// Tokens of a block, as servers have them.
+    static let blockTokens = 16
+
     package private(set) var blocks: [UInt64] = []
     private var last: UInt64
 

@@ -170,7 +170,7 @@ package final class Simulation {
     private func firstToken(_ job: ServingJob) {
         guard job.stage != .prefill, let flight = flights[job.request.number], !flight.hasBegun else { return }
         flight.hasBegun = true
-        flight.replica.firstToken(job.request)
+        flight.replica.firstToken(job.request, at: now)
         guard job.request.arrival >= workload.warmUp else { return }
         results.add(timeToFirstToken: now - job.request.arrival, stage: job.request.stage)
     }
@@ -178,6 +178,7 @@ package final class Simulation {
     private func finished(_ job: ServingJob, at server: Int) {
         guard let flight = flights[job.request.number] else { return }
         guard job.stage == .prefill else { return end(flight, hasFailed: false) }
+        flight.replica.prefilled(job.request, at: now)
         let costs = servers[flight.placement.server].costs
         let wait = costs.transfer + costs.transferToken * Double(job.request.promptTokens)
         events.insert(.delivery(flight, server: flight.placement.server, .decode), at: now + wait)
@@ -185,7 +186,7 @@ package final class Simulation {
 
     private func end(_ flight: Flight, hasFailed: Bool) {
         flights[flight.request.number] = nil
-        flight.replica.ended(flight.request)
+        flight.replica.ended(flight.request, at: now)
         results.lastEnd = now
         if hasFailed { results.failed += 1 } else { results.completed += 1 }
         if let next = workload.follow(flight.request, at: now) {

@@ -188,6 +188,30 @@ struct DisaggregationTests {
         }
     }
 
+    @Test(
+        "How long a prompt took is learnt from the good responses of those who waited for it, and from no others",
+        arguments: [("200", true), ("500", false)]
+    )
+    func progress(status: String, isLearnt: Bool) async throws {
+        try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            for frame in frames(prompt(long)) { await stream.send(frame.bytes) }
+            _ = try await stream.replies(2)
+            await stream.send(
+                EnvoyFrame.responseHeaders([(":status", status), ("content-type", "text/event-stream")]).bytes
+            )
+            _ = try await stream.replies(1)
+            let prefill = picker.pool.snapshot.endpoints[1]
+            let next = picker.pool.reserve(prefill, tokens: 1_000)
+            #expect(prefill.load.reading.requests == 1)
+            let candidates = picker.pool.candidates(at: .now() + .seconds(60))
+            #expect((candidates.list[1].doneTokens > 0) == isLearnt)
+            next.release()
+            await stream.halfClose()
+            _ = await stream.status()
+        }
+    }
+
     @Test("A client that hangs up gives everything back")
     func cancelled() async throws {
         try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in

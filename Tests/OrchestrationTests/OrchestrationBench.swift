@@ -181,6 +181,18 @@ final class OrchestrationBench {
         try #require(pool.snapshot.endpoints.first { $0.address == address })
     }
 
+    /// Whether the pool knows how fast this endpoint computes prompts.
+    func hasLearnt(_ address: String) throws -> Bool {
+        let endpoint = try endpoint(address)
+        // A prompt that a long time has passed for.
+        let probe = pool.reserve(endpoint, tokens: 1)
+        let candidates = pool.candidates(at: .now() + .seconds(60))
+        probe.release()
+        return candidates.list.indices.contains { position in
+            candidates.endpoint(position) === endpoint && candidates.list[position].doneTokens > 0
+        }
+    }
+
     /// Requests in flight anywhere.
     var inFlight: Int { pool.snapshot.endpoints.reduce(0) { $0 + $1.load.reading.requests } }
 

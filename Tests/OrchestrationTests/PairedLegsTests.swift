@@ -74,6 +74,7 @@ struct PairedLegsTests {
         #expect(run.journal.summary == ["prefill 10.0.0.1 #1 ok"])
         #expect(run.journal.count("PREFILL_COMPLETE") == 1)
         #expect(try bench.endpoint("10.0.0.1").load.reading.requests == 0)
+        #expect(try bench.hasLearnt("10.0.0.1"))
     }
 
     @Test("All who wait for a prefill's end learn of it")

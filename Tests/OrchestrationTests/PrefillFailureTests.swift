@@ -46,6 +46,9 @@ struct PrefillFailureTests {
             #expect(try bench.endpoint("10.0.0.1").load.reading.requests == 0)
             #expect(try bench.endpoint("10.0.0.2").load.reading.requests == (connector.isConcurrent ? 1 : 0))
             #expect(try bench.endpoint("10.0.1.1").load.reading.requests == 1)
+            // Only from a prefill that succeeded can be told how long one takes.
+            #expect(try !bench.hasLearnt("10.0.0.1"))
+            #expect(try bench.hasLearnt("10.0.0.2") == !connector.isConcurrent)
             bench.orchestrator.conclude(order, isDecoded: false)
             order.dispatched()
         }

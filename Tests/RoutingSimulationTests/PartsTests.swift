@@ -66,4 +66,14 @@ struct PartsTests {
         #expect(abs(Double(count) / 300 / 28 - 1) < 0.05)
         #expect(first.count == 60)
     }
+
+    @Test("A prompt's blocks cover all of it, whatever their size")
+    func promptBlocks() {
+        var chain = BlockChain()
+        chain.append(1, blocks: 12)
+        let request = SimulatedRequest(number: 1, arrival: 0, blocks: chain.blocks, promptTokens: 190, outputTokens: 1)
+        #expect(request.promptBlocks(of: 16, limit: 100) == Array(chain.blocks.prefix(11)))
+        #expect(request.promptBlocks(of: 64, limit: 100) == [chain.blocks[3], chain.blocks[7]])
+        #expect(request.promptBlocks(of: 64, limit: 1) == [chain.blocks[3]])
+    }
 }

@@ -217,7 +217,7 @@ extension Exchange {
         guard let active = orchestrated, let head = active.heldHead.take() else { return }
         noteDecodeBegan(active)
         beginReading(head.fields)
-        stages = nil
+        endStages()
         try await send(head.reply)
     }
 

@@ -6,21 +6,32 @@ final class KnownAdapters: Sendable {
     /// More are not remembered; an adapter that is not known counts as a model that every endpoint has.
     private static let limit = 4_096
 
-    private let names = Lock(Set<String>())
+    private struct State {
+        var names = Set<String>()
+        /// The snapshot whose pages were read last, and whether any of its endpoints takes adapters.
+        var snapshot: Snapshot?
+        var takesAdapters = false
+    }
 
-    /// Whether the model is an adapter, as far as pages have told until now.
-    func contains(_ model: String, learningFrom candidates: Candidates) -> Bool {
-        guard candidates.list.contains(where: { candidates.snapshot.metrics[$0.index].maxActiveModels > 0 }) else {
-            return false
-        }
-        return names.withLock { names in
-            for candidate in candidates.list {
-                let metrics = candidates.snapshot.metrics[candidate.index]
-                for name in metrics.activeModels + metrics.waitingModels where names.count < Self.limit {
-                    names.insert(name)
+    private let state = Lock(State())
+
+    /// Whether the model is an adapter, as far as pages have told until now. Pages are read once, not for every decision.
+    func contains(_ model: String, learningFrom snapshot: Snapshot) -> Bool {
+        state.withLock { state in
+            if state.snapshot !== snapshot {
+                state.snapshot = snapshot
+                state.takesAdapters = false
+                for index in snapshot.metrics.indices where snapshot.metrics[index].maxActiveModels > 0 {
+                    state.takesAdapters = true
+                    for name in snapshot.metrics[index].activeModels { Self.learn(name, &state.names) }
+                    for name in snapshot.metrics[index].waitingModels { Self.learn(name, &state.names) }
                 }
             }
-            return names.contains(model)
+            return state.takesAdapters && state.names.contains(model)
         }
+    }
+
+    private static func learn(_ name: String, _ names: inout Set<String>) {
+        if names.count < limit { names.insert(name) }
     }
 }

@@ -4,11 +4,11 @@ package import Pool
 /// schedules by when nothing is configured.
 ///
 /// The cost of an endpoint is the sum of
-/// - the prompt tokens in flight there, which are those not in its cache of requests that it has not begun to answer; where the latest of them was
-///   sent a round of decisions ago, half as many tokens as this request has are taken to be computed by now;
+/// - the prompt tokens in flight there, which are those not in its cache of requests that it has not begun to answer, less three quarters of what
+///   it is taken to have computed of the oldest of them by now: see `PromptProgress`;
 /// - `requestTokens` for each request that is there: those that Apus has in flight, and those of the page that others have sent;
-/// - this prompt's tokens that are not in its cache, times `1 + memoryWeight × u`, u being the share of its memory in use: what is computed
-///   pushes out of the cache what others come back for, the sooner the fuller it is;
+/// - this prompt's tokens that are not in its cache, times `1 + memoryWeight × u²`, u being the share of its memory in use: what is computed
+///   pushes out of the cache what others come back for, which matters where little is left for it;
 /// - for a LoRA adapter that does not run there, `adapterTokens`, or `blockedTokens` where all slots are taken;
 /// less, for one endpoint, what other pickers may have put into its cache: see `PromptHome`.
 ///
@@ -29,6 +29,8 @@ package struct PrefillCostScorer: Scorer {
     /// What it costs to load an adapter, and to wait until one gives up its slot.
     private static let adapterTokens: Float = 5_000
     private static let blockedTokens: Float = 50_000
+    /// How far an endpoint is with a prompt is a guess: one that is late must not seem idle.
+    private static let trustInProgress: Float = 0.75
 
     package let weights: Weights
     private let adapters = KnownAdapters()
@@ -41,30 +43,28 @@ package struct PrefillCostScorer: Scorer {
 
     package func score(_ request: SchedulingRequest, _ candidates: Candidates, into scores: inout MutableSpan<Float>) {
         let home = PromptHome(request, candidates)
-        let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates)
-        let newest = candidates.list.reduce(0) { max($0, $1.turn) }
-        var least = Float.infinity
+        let isAdapter = adapters.contains(request.targetModel, learningFrom: candidates.snapshot)
         for position in scores.indices {
             let candidate = candidates.list[position]
             let own = InFlightLoad.uncachedTokens(request, request.prefixMatches, at: candidate.index)
-            // Of decisions, in rounds of the candidates.
-            let age = Float(newest - candidate.turn) / Float(candidates.count)
-            let done = min(1, age) / 2 * Float(min(candidate.inFlightTokens, max(0, request.estimatedTokens)))
-            var cost = Float(candidate.inFlightTokens) - done
+            let usage = candidate.kvCacheUsage
+            var cost = Float(candidate.inFlightTokens) - Self.trustInProgress * candidate.doneTokens
             cost += Float(weights.requestTokens) * (Float(candidate.inFlightRequests) + candidate.foreign)
-            cost += Float(own) * (1 + Float(weights.memoryWeight) * candidate.kvCacheUsage)
-            if isAdapter { cost += Self.cost(of: request.targetModel, candidates.metrics(position)) }
-            if position == home?.position { cost -= Float(weights.homeWeight) * (home?.expectedTokens ?? 0) }
+            cost += Float(own) * (1 + Float(weights.memoryWeight) * usage * usage)
+            if isAdapter { cost += Self.cost(of: request.targetModel, at: candidate.index, candidates.snapshot) }
             scores[position] = cost
-            least = min(least, cost)
         }
+        if let home { scores[home.position] -= Float(weights.homeWeight) * home.expectedTokens }
+        var least = Float.infinity
+        for position in scores.indices { least = min(least, scores[position]) }
         let scale = Float(max(1, weights.scaleTokens))
-        for position in scores.indices { scores[position] = scale / (scale + scores[position] - least) }
+        for position in scores.indices { scores[position] = scale / (scale + (scores[position] - least)) }
     }
 
-    private static func cost(of adapter: String, _ metrics: EndpointMetrics) -> Float {
-        if metrics.activeModels.contains(adapter) { return 0 }
-        return metrics.activeModels.count + metrics.waitingModels.count < metrics.maxActiveModels
-            ? adapterTokens : blockedTokens
+    /// Reads only what it needs of the metrics: binding the struct would retain its arrays.
+    private static func cost(of adapter: String, at index: Int, _ snapshot: Snapshot) -> Float {
+        if snapshot.metrics[index].activeModels.contains(adapter) { return 0 }
+        let taken = snapshot.metrics[index].activeModels.count + snapshot.metrics[index].waitingModels.count
+        return taken < snapshot.metrics[index].maxActiveModels ? adapterTokens : blockedTokens
     }
 }

@@ -35,8 +35,11 @@ struct PromptHome {
     private static func home(of block: UInt64, _ candidates: Candidates) -> Int {
         var home = 0
         var highest: UInt64 = 0
+        let endpoints = candidates.snapshot.endpoints
         for position in 0..<candidates.count {
-            let product = (block ^ candidates.endpoint(position).hash).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+            let product = (block ^ endpoints[candidates.list[position].index].hash).multipliedFullWidth(
+                by: 0x9E37_79B9_7F4A_7C15
+            )
             let rank = product.high ^ product.low
             guard rank > highest else { continue }
             highest = rank

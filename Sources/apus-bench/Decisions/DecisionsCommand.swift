@@ -19,7 +19,7 @@ enum DecisionsCommand {
             key: "decisions",
             title: "decisions without any transport",
             method: [
-                "CPU of this process, \(suite.rounds.of("round")) each: decisions over 100 and 1,000 endpoints with six scorers and a "
+                "CPU of this process, \(suite.rounds.of("round")) each: decisions over 100 and 1,000 endpoints with three sets of scorers and a "
                     + "prompt of 256 blocks, blocks matched and cut, requests queued in flow control and let go; memory of a full "
                     + "prefix index."
             ]

@@ -7,9 +7,13 @@ enum SchedulingBench {
     private static let blocks = 256
 
     static func measure(_ suite: inout Suite, endpoints: Int, goal: Double) throws {
+        for set in ScorerSet.all { try measure(&suite, endpoints: endpoints, goal: goal, set) }
+    }
+
+    private static func measure(_ suite: inout Suite, endpoints: Int, goal: Double, _ set: ScorerSet) throws {
         let pool = BenchPool.make(endpoints)
         let cache = ApproximatePrefixCache()
-        let scheduler = Scheduler(profiles: [profile], prefixCache: cache)
+        let scheduler = Scheduler(profiles: [set.profile], prefixCache: cache)
         let prompt = BenchPool.prompt(blocks, seed: 1)
         for index in stride(from: 0, to: endpoints, by: 3) {
             let held = Array(prompt.prefix(8 + index % (blocks - 8)))
@@ -32,8 +36,8 @@ enum SchedulingBench {
         }
         for _ in 0..<repetitions { try decide() }
         let line = Suite.Line(
-            title: "decision, \(endpoints.grouped) endpoints, 6 scorers, \(blocks) blocks",
-            key: "decision_\(endpoints)_us",
+            title: "decision, \(endpoints.grouped) endpoints, \(set.title), \(blocks) blocks",
+            key: "decision_\(endpoints)\(set.key)_us",
             unit: "µs",
             goal: goal
         )
@@ -41,15 +45,37 @@ enum SchedulingBench {
             try cpuMicroseconds(per: repetitions) { for _ in 0..<repetitions { try decide() } }
         }
     }
+}
 
-    private static var profile: SchedulingProfile {
-        let scorers: [(name: String, weight: Float, scorer: any Scorer)] = [
+/// Scorers that decide together.
+private struct ScorerSet {
+    let title: String
+    /// What is added to the keys of figures.
+    let key: String
+    private let scorers: [(name: String, weight: Float, scorer: any Scorer)]
+
+    static let all = [
+        ScorerSet(
+            title: "6 scorers",
+            key: "",
+            scorers: reference + [
+                ("running-requests-size-scorer", 1, RunningRequestsSizeScorer()),
+                ("lora-affinity-scorer", 1, LoRAAffinityScorer()), ("token-load-scorer", 1, TokenLoadScorer()),
+            ]
+        ),
+        ScorerSet(title: "Apus's default", key: "_default", scorers: [("prefill-cost-scorer", 1, PrefillCostScorer())]),
+        ScorerSet(title: "the reference's default", key: "_reference", scorers: reference),
+    ]
+
+    private static var reference: [(name: String, weight: Float, scorer: any Scorer)] {
+        [
             ("queue-scorer", 2, QueueScorer()), ("kv-cache-utilization-scorer", 2, KVCacheUtilizationScorer()),
-            ("running-requests-size-scorer", 1, RunningRequestsSizeScorer()),
-            ("lora-affinity-scorer", 1, LoRAAffinityScorer()), ("prefix-cache-scorer", 3, PrefixCacheScorer()),
-            ("token-load-scorer", 1, TokenLoadScorer()),
+            ("prefix-cache-scorer", 3, PrefixCacheScorer()),
         ]
-        return SchedulingProfile(
+    }
+
+    var profile: SchedulingProfile {
+        SchedulingProfile(
             name: "default",
             scorers: scorers.map { .init(name: $0.name, weight: $0.weight, scorer: $0.scorer) }
         )

@@ -27,7 +27,7 @@ struct QualityComparison {
     mutating func run(_ policy: RoutingPolicy, progress: (String) -> Void) throws {
         let start = monotonicSeconds()
         var runs = Runs(policy: policy)
-        for seed in 1...UInt64(options.seeds) {
+        for seed in options.seeds {
             guard let workload = Workloads.make(key, seed: seed, length: options.length) else { continue }
             var settings = Simulation.Settings()
             settings.seed = seed
@@ -198,7 +198,7 @@ struct QualityComparison {
             limit: 1 + max(0.02, (ratios.highest - ratios.lowest) / 2),
             digits: 2,
             reason: ["aggregated", "disaggregated"].contains(key)
-                ? "all requests cost the same, so taking turns is as good as knowing how far each server is, which no picker knows"
+                ? "all requests cost the same, so taking turns is as good as knowing how far each server is, which a picker only estimates"
                 : nil
         )
     }

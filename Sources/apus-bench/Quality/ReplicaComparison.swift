@@ -24,7 +24,7 @@ struct ReplicaComparison {
         for workload in Self.workloads {
             for policy in Self.policies {
                 for replicas in options.replicas {
-                    let results = (1...UInt64(options.seeds)).compactMap { seed -> RunResult? in
+                    let results = options.seeds.compactMap { seed -> RunResult? in
                         var settings = Simulation.Settings()
                         settings.seed = seed
                         settings.replicas = replicas

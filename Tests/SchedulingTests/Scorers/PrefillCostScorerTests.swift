@@ -77,6 +77,9 @@ struct PrefillCostScorerTests {
         // 1,600 × 9 against 1,600.
         #expect(isClose(score(pool, prompt(pool)), [4_096 / (4_096 + 12_800), 1]))
         #expect(score(pool, prompt(pool, held: 100)) == [1, 4_096 / (4_096 + 1_600)])
+        // Half full is a quarter of that: three times as much.
+        let half = makePool([Page(usage: 0.5), Page(usage: 0)])
+        #expect(isClose(score(half, prompt(half)), [4_096 / (4_096 + 3_200), 1]))
     }
 
     @Test("What others have sent counts as requests")
@@ -88,19 +91,27 @@ struct PrefillCostScorerTests {
         #expect(isClose(scores(PrefillCostScorer(weights), pool.everyone, request), [4_096 / 4_596, 1]))
     }
 
-    @Test("Of equal work in flight, the longer ago it was given, the more of it is taken to be done")
-    func turns() {
-        let pool = makePool(count: 3)
+    @Test("Of equal work in flight, the longer ago it was given, the more of it is taken to be done: three quarters")
+    func progress() {
+        let clock = Lock(MonotonicTime(nanoseconds: 0))
+        let pool = Pool(stalenessThreshold: .seconds(60), clock: { clock.withLock { $0 } })
+        pool.replaceEndpoints(descriptions(2))
+        publish([Page(), Page()], to: pool)
+        func advance(_ milliseconds: Int) { clock.withLock { $0 = $0 + .milliseconds(milliseconds) } }
         let endpoints = pool.snapshot.endpoints
+        // Both compute 10 tokens in a millisecond.
+        for endpoint in endpoints {
+            var reservation = pool.reserve(endpoint, tokens: 1_000)
+            advance(100)
+            reservation.releaseTokens()
+        }
         let first = pool.reserve(endpoints[0], tokens: 1_600)
+        advance(100)
         let second = pool.reserve(endpoints[1], tokens: 1_600)
-        let third = pool.reserve(endpoints[2], tokens: 1_600)
-        let scores = score(pool, prompt(pool))
-        #expect(scores[0] > scores[1])
-        #expect(scores[1] > scores[2])
+        let candidates = pool.candidates(at: clock.withLock { $0 })
+        #expect(isClose(scores(PrefillCostScorer(), candidates, prompt(pool)), [1, 4_096 / (4_096 + 750)]))
         first.release()
         second.release()
-        third.release()
     }
 
     @Test(
