@@ -189,8 +189,7 @@ struct FaultTests {
     func exits() async throws {
         let simulator = try Simulator("--fault", "exit")
         await #expect(throws: (any Error).self) { try await simulator.post("/v1/completions", completion("")) }
-        simulator.process.waitUntilExit()
-        #expect(simulator.process.terminationStatus == 1)
+        #expect(simulator.end() == .exited(1))
     }
 
     @Test("Waiting ends with 408 when nothing happens")

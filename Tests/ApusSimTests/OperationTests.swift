@@ -176,10 +176,8 @@ struct OperationTests {
         let simulator = try Simulator("--count", "20", "--inter-token-latency", "1s")
         let client = try await simulator.begin(slow)
         try await until { try await simulator.metric("vllm:num_requests_running{") == 1 }
-        simulator.process.terminate()
-        simulator.process.waitUntilExit()
-        #expect(simulator.process.terminationReason == .exit)
-        #expect(simulator.process.terminationStatus == 0)
+        simulator.terminate()
+        #expect(simulator.end() == .exited(0))
         client.hangUp()
     }
 
@@ -203,14 +201,14 @@ struct OperationTests {
     )
     func refusesFlags(arguments: [String], message: String) throws {
         let result = try Simulator.run(arguments)
-        #expect(result.status == 2)
+        #expect(result.status == .exited(2))
         #expect(result.errors == "apus-sim: \(message)\n")
     }
 
     @Test("Help lists every flag with its default")
     func helps() throws {
         let result = try Simulator.run(["--help"])
-        #expect(result.status == 0)
+        #expect(result.status == .exited(0))
         for flag in ["--count", "--max-num-seqs", "--kv-cache-size", "--fake-metrics", "--failure-types"] {
             #expect(result.output.contains(flag))
         }

@@ -5,7 +5,7 @@ import TestSupport
 /// A running `apus-sim`, ended when nobody holds it any more.
 final class Simulator {
     enum Failure: Error {
-        case exited(Int32, String)
+        case ended(Spawning.Status, String)
         case noAnswer
     }
 
@@ -40,31 +40,42 @@ final class Simulator {
         }
     }
 
-    let process = Process()
     let ports: [Int]
+    private let pid: pid_t
+    private var status: Spawning.Status?
 
     /// Starts it with these flags and waits until it is ready.
     init(_ arguments: String...) throws {
-        process.executableURL = Self.binary
-        process.arguments = ["--port", "0", "--model", "tiny", "--seed", "1"] + arguments
         let output = Pipe()
-        process.standardOutput = output
-        try process.run()
+        pid = try Self.start(["--port", "0", "--model", "tiny", "--seed", "1"] + arguments, output)
         var text = ""
         while !text.hasSuffix("ready\n") {
             let data = output.fileHandleForReading.availableData
-            guard !data.isEmpty else {
-                process.waitUntilExit()
-                throw Failure.exited(process.terminationStatus, text)
-            }
+            guard !data.isEmpty else { break }
             text += String(decoding: data, as: UTF8.self)
         }
         ports = text.split(separator: "\n").compactMap { $0.split(separator: ":").last.flatMap { Int($0) } }
+        guard text.hasSuffix("ready\n") else { throw Failure.ended(end(), text) }
     }
 
     deinit {
-        if process.isRunning { process.terminate() }
-        process.waitUntilExit()
+        terminate()
+        end()
+    }
+
+    func terminate() {
+        // Once it has been waited for, its number may be another's.
+        if status == nil { kill(pid, SIGTERM) }
+    }
+
+    /// Waits until it has ended, and says how.
+    @discardableResult
+    func end() -> Spawning.Status {
+        if let status { return status }
+        Spawning.awaitEnd(pid)
+        let ended = Spawning.reap(pid)
+        status = ended
+        return ended
     }
 
     /// Beside the program that runs the tests.
@@ -74,19 +85,28 @@ final class Simulator {
     }
 
     /// Runs it to its end; for flags that it refuses or that only print.
-    static func run(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-        let process = Process()
-        process.executableURL = binary
-        process.arguments = arguments
+    static func run(_ arguments: [String]) throws -> (status: Spawning.Status, output: String, errors: String) {
         let output = Pipe()
         let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        try process.run()
+        let pid = try start(arguments, output, errors)
         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return (process.terminationStatus, text, complaint)
+        Spawning.awaitEnd(pid)
+        return (Spawning.reap(pid), text, complaint)
+    }
+
+    // Not Foundation's Process: with many open files it reads past the names of them, and may fall over.
+    private static func start(_ arguments: [String], _ output: Pipe, _ errors: Pipe? = nil) throws -> pid_t {
+        defer {
+            try? output.fileHandleForWriting.close()
+            try? errors?.fileHandleForWriting.close()
+        }
+        return try Spawning.start(
+            [binary.path] + arguments,
+            environment: ProcessInfo.processInfo.environment.map { "\($0)=\($1)" },
+            output: output.fileHandleForWriting.fileDescriptor,
+            errors: errors?.fileHandleForWriting.fileDescriptor ?? STDERR_FILENO
+        )
     }
 
     func get(_ path: String, server: Int = 0) async throws -> Answer {

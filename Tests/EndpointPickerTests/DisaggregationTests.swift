@@ -327,6 +327,7 @@ struct DisaggregationTests {
             #expect(replies == [immediate(400, text)])
             #expect(picker.admission?.waiting.requests == 1)
             await running.end()
+            _ = try await waiting.replies(2)
             await waiting.end()
         }
     }

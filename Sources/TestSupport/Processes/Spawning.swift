@@ -1,11 +1,11 @@
 import Bytes
 import Foundation
-import Glibc
+package import Glibc
 
 /// The system calls around child processes; the only place of this target where C strings are made by hand.
-enum Spawning {
+package enum Spawning {
     /// How a process ended.
-    enum Status: Sendable, Equatable {
+    package enum Status: Sendable, Equatable {
         case exited(Int32)
         case signalled(Int32)
     }
@@ -14,30 +14,39 @@ enum Spawning {
     /// started a child, and Swift's own threads come and go.
     private static let spawner = SpawnerThread()
 
-    /// Starts `arguments[0]` with both outputs going to `output`, in a process group of its own, killed by the kernel when
-    /// this process ends in whatever way. Returns its process id.
-    static func start(_ arguments: [String], environment: [String], output: Int32) throws -> pid_t {
+    /// Starts `arguments[0]` with its outputs going to `output`, or what it complains of to `errors`, in a process group of its own, killed by
+    /// the kernel when this process ends in whatever way. Returns its process id.
+    package static func start(
+        _ arguments: [String],
+        environment: [String],
+        output: Int32,
+        errors: Int32? = nil
+    ) throws -> pid_t {
         // posix_spawn cannot set the parent-death signal; setpriv sets it and becomes the program.
         let arguments = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] + arguments
-        let result = spawner.run { spawn(arguments, environment: environment, output: output) }
+        let result = spawner.run {
+            spawn(arguments, environment: environment, output: output, errors: errors ?? output)
+        }
         guard result.error == 0 else {
             throw TestFailure("cannot start \(arguments[4]): \(String(cString: strerror(result.error)))")
         }
         return result.pid
     }
 
-    private static func spawn(_ arguments: [String], environment: [String], output: Int32) -> (error: Int32, pid: pid_t)
-    {
+    private static func spawn(
+        _ arguments: [String],
+        environment: [String],
+        output: Int32,
+        errors: Int32
+    ) -> (error: Int32, pid: pid_t) {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
-        posix_spawn_file_actions_adddup2(&actions, output, 2)
-        // Sockets of tests that run at the same time must not live on in the child.
-        // Closing what is not open is no error here.
-        let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-        for descriptor in 3...(open.compactMap { Int32($0) }.max() ?? 64) + 64 {
+        posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        // Sockets of tests that run at the same time must not live on in the child. Closing what is not open is no error here.
+        for descriptor in 3...max(64, highestDescriptor) + 64 {
             posix_spawn_file_actions_addclose(&actions, descriptor)
         }
 
@@ -64,13 +73,26 @@ enum Spawning {
         return (error, pid)
     }
 
+    /// Not by Foundation, which copies whole entries: in a full buffer the last is shorter than the type.
+    private static var highestDescriptor: Int32 {
+        guard let directory = opendir("/proc/self/fd") else { return 0 }
+        defer { closedir(directory) }
+        var highest: Int32 = 0
+        while let entry = readdir(directory) {
+            guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { break }
+            let name = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
+            highest = max(highest, Int32(atoi(name)))
+        }
+        return highest
+    }
+
     /// Waits until the process has ended, and leaves it for `reap`: until then its number belongs to nobody else.
-    static func awaitEnd(_ pid: pid_t) {
+    package static func awaitEnd(_ pid: pid_t) {
         var info = siginfo_t()
         while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
     }
 
-    static func reap(_ pid: pid_t) -> Status {
+    package static func reap(_ pid: pid_t) -> Status {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
         let signal = status & 0x7F
