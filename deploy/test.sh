@@ -57,20 +57,23 @@ find_schemas() {
     APUS_SCHEMAS=$(bash deploy/install-schemas.sh) && export APUS_SCHEMAS && echo "$APUS_SCHEMAS"
 }
 
-# Four runs of the tests: those that talk to servers, start processes, or have threads that block come by themselves, since
-# tests that only compute would take the few threads of a small machine from them for longer than their patience lasts. The end-to-end tests come one after the other, so that a
-# server that is killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one
-# that leaks.
-servers='ApusSimTests|ApusTests|DiscoveryTests|EndpointPickerTests|HTTPServerTests|RPCTests|ScrapingTests|SubRequestsTests'
+# Not all tests at once: those that only compute take the few threads of a small machine from those that wait for servers and
+# processes, for longer than their patience lasts. The end-to-end tests come one after the other, so that a server that is
+# killed finds its port free when it is started again. No test is of XCTest; its empty run would count as one that leaks.
+servers='ApusSimTests|ApusTests|EndpointPickerTests|HTTPServerTests|RPCTests|ScrapingTests|SubRequestsTests'
+simulations='ApusBenchTests|RoutingSimulationTests'
+run_tests() {
+    swift test --skip-build --disable-xctest "$@"
+}
 test_all() {
     local name=$1
     shift
     step "build$name" swift build --build-tests "$@" || return
-    step "unit tests$name" swift test --skip-build --disable-xctest --skip "EndToEndTests|RoutingSimulationTests|ApusBenchTests|$servers" "$@"
-    # Simulations compute for seconds on the threads that other tests wait for.
-    step "simulation tests$name" swift test --skip-build --disable-xctest --filter "RoutingSimulationTests|ApusBenchTests" "$@"
-    step "server tests$name" swift test --skip-build --disable-xctest --filter "$servers" "$@"
-    step "end-to-end tests$name" swift test --skip-build --disable-xctest --no-parallel --filter EndToEndTests "$@"
+    step "unit tests$name" run_tests --skip "EndToEndTests|DiscoveryTests|$simulations|$servers" "$@"
+    step "simulation tests$name" run_tests --filter "$simulations" "$@"
+    step "discovery tests$name" run_tests --filter DiscoveryTests "$@"
+    step "server tests$name" run_tests --filter "$servers" "$@"
+    step "end-to-end tests$name" run_tests --no-parallel --filter EndToEndTests "$@"
 }
 
 # For the chart: its templates are Go's.

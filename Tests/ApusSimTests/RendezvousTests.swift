@@ -199,6 +199,7 @@ struct RendezvousTests {
     func hasAddresses() async throws {
         let fleet = try Fleet([
             "--count", "3", "--kv-connector", "offloading", "--address-per-server", "--bootstrap-port", "0",
+            "--waiting-timeout", "60s",
         ])
         #expect(fleet.servers.addresses == ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
         #expect(Set(fleet.ports).count == 1)
@@ -207,8 +208,7 @@ struct RendezvousTests {
             "{\"remote_prefiller\":{\"kv_request_id\":\"r1\",\"remote_host\":\"127.0.0.3\","
                 + "\"remote_port\":\(fleet.servers.bootstrapPorts[0])}}"
         )
-        // Before the first joins, since that waits for some seconds only.
-        let simulator = try Simulator("--kv-connector", "offloading")
+        let simulator = try Simulator("--kv-connector", "offloading", "--waiting-timeout", "60s")
         let here = try await fleet.begin("/v1/completions", decode)
         try await fleet.wait("joined", server: 2)
         // From another process it goes over the network.

@@ -194,7 +194,7 @@ struct DisaggregationTests {
     )
     func progress(status: String, isLearnt: Bool) async throws {
         try await withPicker(pods, scheduler: scheduler(prefillAndDecode)) { picker in
-            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(20))
+            let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
             for frame in frames(prompt(long)) { await stream.send(frame.bytes) }
             _ = try await stream.replies(2)
             await stream.send(

@@ -43,9 +43,9 @@ struct ShutdownTests {
 
             async let shutdown: Void = server.shutdown(grace: .seconds(60))
             // Refused as soon as the shutdown has begun.
-            var late = await client.unary("/test/Echo", [2], timeout: .seconds(10))
+            var late = await client.unary("/test/Echo", [2], timeout: .seconds(60))
             while late.status.code == 0 {
-                late = await client.unary("/test/Echo", [2], timeout: .seconds(10))
+                late = await client.unary("/test/Echo", [2], timeout: .seconds(60))
             }
             await call.send([3])
             #expect(await call.receive() == [3])
@@ -119,7 +119,7 @@ struct ShutdownTests {
                         group.addTask {
                             var code = 0
                             while code == 0 {
-                                let call = client.call("/test/Echo", timeout: .seconds(20))
+                                let call = client.call("/test/Echo", timeout: .seconds(120))
                                 await call.send([UInt8](repeating: 1, count: 100 * number))
                                 _ = await call.receive()
                                 if number % 4 == 0 { call.cancel() } else { await call.halfClose() }
