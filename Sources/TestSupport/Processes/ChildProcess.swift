@@ -116,6 +116,7 @@ private final class Core: Sendable {
     let pid: pid_t
     let name: String
     private let state = Lock(State())
+    private let outputEnd = DispatchSemaphore(value: 0)
 
     init(_ arguments: [String], environment: [String: String]) throws {
         var ends: [Int32] = [0, 0]
@@ -234,6 +235,7 @@ private final class Core: Sendable {
             if count <= 0 { break }
         }
         close(reader)
+        outputEnd.signal()
     }
 
     private func forgetOldOutput(_ state: inout State) {
@@ -247,6 +249,8 @@ private final class Core: Sendable {
 
     private func reapAtEnd() {
         Spawning.awaitEnd(pid)
+        // Who has waited for its end reads all that it said. A program that it started may keep the output open for longer.
+        _ = outputEnd.wait(timeout: .now() + 1)
         let waiters = state.withLock { state in
             // Under the lock, so that nobody sends a signal to a number that may be another process' by then.
             let status: ChildProcess.ExitStatus =
