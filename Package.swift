@@ -11,6 +11,8 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
     .treatAllWarnings(as: .error),
+    // Small functions of other targets are inlined on a request's way: about a tenth of its CPU.
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
 // MARK: Shorthands

@@ -37,7 +37,8 @@ enum FloorSection {
                     unit: "",
                     value: ratio.median,
                     limit: 1.5,
-                    digits: 2
+                    digits: 2,
+                    reason: whatApusAdds(to: contenders[0], contenders[1])
                 )
             ]
         }
@@ -78,6 +79,13 @@ enum FloorSection {
             }
         }
         return table
+    }
+
+    /// Why Apus takes more than the bare server.
+    static func whatApusAdds(to bare: Contender, _ apus: Contender) -> String {
+        let more = apus.spread(\.cpuMicroseconds).median - bare.spread(\.cpuMicroseconds).median
+        return "Apus takes \(more.fixed(0)) µs more: it reads and hashes the body, decides, counts what is in flight, "
+            + "reads the usage from the response, keeps its metrics, writes a line of access log, and scrapes."
     }
 
     /// Of each round apus's CPU over the bare server's.

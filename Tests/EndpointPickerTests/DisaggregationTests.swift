@@ -227,7 +227,7 @@ struct DisaggregationTests {
             var streams: [GRPCClientCall] = []
             var counts: [String: Int] = [:]
             for index in 0..<20 {
-                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(30))
+                let stream = picker.client.call(ExternalProcessor.method, timeout: .seconds(120))
                 streams.append(stream)
                 for frame in frames(prompt("\(index) " + long)) { await stream.send(frame.bytes) }
                 counts[header(prefiller, of: try await stream.replies(2).first) ?? "none", default: 0] += 1

@@ -31,7 +31,8 @@ enum ProtocolBodies {
                     unit: "",
                     value: ProtocolCase.ratio(contenders[1], contenders[0]).median,
                     limit: 1.5,
-                    digits: 2
+                    digits: 2,
+                    reason: FloorSection.whatApusAdds(to: contenders[0], contenders[1])
                 )
             )
         }

@@ -3,7 +3,7 @@ import Inference
 import Pool
 import Scheduling
 
-/// The decision of Apus's default policy, called as a function.
+/// A decision by the three scorers of the reference's default, called as a function.
 final class SelectInProcess {
     private let pool: Pool
     private let cache = ApproximatePrefixCache()
