@@ -290,7 +290,9 @@ struct ScraperTests {
             for client in clients { client.shutdown() }
         }
         pool.replaceEndpoints(
-            (0..<600).map { EndpointDescription(name: "\($0)", namespace: "n", address: "127.0.0.1", port: server.port) }
+            (0..<600).map {
+                EndpointDescription(name: "\($0)", namespace: "n", address: "127.0.0.1", port: server.port)
+            }
         )
         scraper.start()
         await log.wait { entries in
