@@ -3,10 +3,18 @@ internal import CCurl
 internal import Glibc
 
 /// A started request as its owner holds it.
-struct PendingRequest: Sendable {
+///
+/// Thread rule: `request` is the event loop's own once the request has been given to it.
+final class PendingRequest: @unchecked Sendable {
     let handle: HTTPTransfer
     var request: HTTPRequest
     let receiver: ResponseReceiver
+
+    init(handle: HTTPTransfer, request: HTTPRequest, receiver: ResponseReceiver) {
+        self.handle = handle
+        self.request = request
+        self.receiver = receiver
+    }
 
     func fail(_ error: HTTPClientError) {
         switch receiver {
@@ -278,23 +286,28 @@ final class Transfer {
         if isEnd, !hasHead { hasHead = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 200 }
         let buffer: StreamBuffer? = if case .streaming(let buffer) = pending.receiver { buffer } else { nil }
         guard pending.request.wantsHeaders || buffer != nil else { return count }
-        let line = Self.text(UnsafeRawBufferPointer(start: bytes, count: count))
+        let line = RawSpan(_unsafeStart: bytes, byteCount: count)
         if isEnd {
             if let buffer, hasHead { finishHead(buffer) }
-        } else if line.utf8.starts(with: "HTTP/".utf8), !hasHead {
+        } else if line.starts(with: "HTTP/"), !hasHead {
             // The fields of an interim response are not those of the final one.
             headers.removeAll(keepingCapacity: true)
-        } else if let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")) {
-            let value = ASCII.trimmed(line[line.utf8.index(after: colon)...])
-            headers.append(HTTPField(String(ASCII.trimmed(line[..<colon])), String(value)))
+        } else if let colon = line.firstOffset(of: UInt8(ascii: ":")) {
+            headers.append(HTTPField(Self.text(line, 0..<colon), Self.text(line, colon + 1..<count)))
         }
         return count
     }
 
-    /// A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of which nothing gets lost.
-    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
-        String(validating: bytes, as: UTF8.self)
-            ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
+    /// A part of a line without the white space around it. A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of
+    /// which nothing gets lost.
+    private static func text(_ line: RawSpan, _ part: Range<Int>) -> String {
+        var (start, end) = (part.lowerBound, part.upperBound)
+        while start < end, ASCII.isWhitespace(line[start]) { start += 1 }
+        while start < end, ASCII.isWhitespace(line[end - 1]) { end -= 1 }
+        return line.extracting(start..<end).withUnsafeBytes { bytes in
+            String(validating: bytes, as: UTF8.self)
+                ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
+        }
     }
 
     private func finishHead(_ buffer: StreamBuffer) {
