@@ -59,6 +59,8 @@ final class Transfer {
     private var headers: [HTTPField] = []
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
+    /// A short body in one piece, which libcurl sends together with the header: one system call and one packet less.
+    private var shortBody = ByteBuffer()
     private var timesSentAgain = 0
     /// Something of the body went out: whatever comes after, a server may have had the request.
     private var hasSent = false
@@ -108,6 +110,10 @@ final class Transfer {
             }
             return transfer.rewind(to: position)
         }
+        set(CURLOPT_PREREQDATA, context)
+        apus_easy_set_before(easy) { context, _, _, _, _ in
+            Transfer.from(context)?.willSend() ?? CURL_PREREQFUNC_ABORT
+        }
         set(CURLOPT_OPENSOCKETDATA, loop)
         set(CURLOPT_CLOSESOCKETDATA, loop)
         apus_easy_set_open(easy, EventLoop.openSocket)
@@ -151,6 +157,7 @@ final class Transfer {
             set(CURLOPT_CONNECT_TO, connectTo)
         }
         prepareMethod(request)
+        prepareBody(pending)
         prepareHeaders(request)
         set(CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
         if case .streaming(let buffer) = pending.receiver {
@@ -178,6 +185,17 @@ final class Transfer {
             apus_easy_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
             method.withCString { set(CURLOPT_CUSTOMREQUEST, $0) }
         }
+    }
+
+    private func prepareBody(_ pending: PendingRequest) {
+        guard let body = pending.request.body else { return }
+        // How much of a short one went out nobody can say, so it is not for what must not be sent again.
+        guard pending.request.maySendAgain, (1...Self.sendSize).contains(body.count) else {
+            return set(CURLOPT_POSTFIELDS, nil)
+        }
+        shortBody = body.pieces.joined()
+        shortBody.withUnsafeBytes { set(CURLOPT_POSTFIELDS, $0.baseAddress) }
+        pending.request.body = nil
     }
 
     private func prepareHeaders(_ request: HTTPRequest) {
@@ -330,15 +348,28 @@ final class Transfer {
         deadlines.end(at: time)
     }
 
+    /// libcurl is about to send the request; again, if the kept connection turned out to have ended.
+    private func willSend() -> Int32 {
+        guard shortBody.count > 0 else { return CURL_PREREQFUNC_OK }
+        guard hasSent else {
+            hasSent = true
+            return CURL_PREREQFUNC_OK
+        }
+        return maySendAgain() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+    }
+
     /// libcurl sends the body again from there: on a new connection, since the kept one turned out to have ended.
     private func rewind(to position: PiecedBytes.Position) -> Int32 {
-        timesSentAgain += 1
-        guard let pending, pending.request.maySendAgain, timesSentAgain == 1 else {
-            abort = HTTPClientError(.reset, "the kept connection ended before a response came")
-            return CURL_SEEKFUNC_FAIL
-        }
+        guard maySendAgain() else { return CURL_SEEKFUNC_FAIL }
         sent = position
         return CURL_SEEKFUNC_OK
+    }
+
+    private func maySendAgain() -> Bool {
+        timesSentAgain += 1
+        if let pending, pending.request.maySendAgain, timesSentAgain == 1 { return true }
+        abort = HTTPClientError(.reset, "the kept connection ended before a response came")
+        return false
     }
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
@@ -424,6 +455,10 @@ final class Transfer {
         deadlines = StreamDeadlines()
         errorText[0] = 0
         headers.removeAll()
+        if shortBody.count > 0 {
+            set(CURLOPT_POSTFIELDS, nil)
+            shortBody = ByteBuffer()
+        }
         if fields != nil {
             set(CURLOPT_HTTPHEADER, nil)
             curl_slist_free_all(fields)
