@@ -155,7 +155,8 @@ final class EventLoop: @unchecked Sendable {
         )
         apus_multi_set_long(multi, CURLMOPT_MAXCONNECTS, Self.maxIdleConnections)
         apus_multi_set_long(multi, CURLMOPT_PIPELINING, 0)
-        _ = apus_epoll_control(epoll, EPOLL_CTL_ADD, wakeUp, EPOLLIN.rawValue)
+        // Each write wakes once, so that nothing has to be read.
+        _ = apus_epoll_control(epoll, EPOLL_CTL_ADD, wakeUp, EPOLLIN.rawValue | EPOLLET.rawValue)
     }
 
     private func takeCommands() {
@@ -349,11 +350,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func handle(_ event: apus_event) {
-        if event.descriptor == wakeUp {
-            var count: UInt64 = 0
-            _ = read(wakeUp, &count, 8)
-            return
-        }
+        if event.descriptor == wakeUp { return }
         let index = Int(event.descriptor)
         guard index < interests.count, interests[index].wanted != 0 else {
             // A kept connection that the server ended, or on which it says what nobody asked for. libcurl would use it all the same, and the
