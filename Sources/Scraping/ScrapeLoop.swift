@@ -14,6 +14,9 @@ final class ScrapeLoop: @unchecked Sendable {
     private static let travelTime: Int64 = 5_000_000
     /// Pages that arrive within this time become visible together.
     private static let publishInterval: Duration = .milliseconds(2)
+    /// How many scrapes are begun before the thread looks at its other sockets again: whoever follows Kubernetes, or answers a request, must not wait
+    /// until thousands of new endpoints have been asked.
+    private static let batchSize = 16
 
     private let pool: Pool
     private let client: HTTPClient
@@ -28,6 +31,10 @@ final class ScrapeLoop: @unchecked Sendable {
     private var targets: [Int: ScrapeTarget] = [:]
     /// The targets by the step of the interval in which their turn is.
     private var phases: [[ScrapeTarget]]
+    /// Those whose turn has come.
+    private var line: [ScrapeTarget] = []
+    /// Whether the next batch is scheduled.
+    private var isLineMoving = false
     private var membership: UInt64?
     private var isRunning = false
     /// Distinguishes the ticks of this run from one left over from before a stop.
@@ -72,6 +79,8 @@ final class ScrapeLoop: @unchecked Sendable {
         for target in targets.values { target.leave() }
         targets.removeAll()
         for index in phases.indices { phases[index].removeAll() }
+        line.removeAll()
+        isLineMoving = false
     }
 
     // MARK: Ticks
@@ -79,23 +88,24 @@ final class ScrapeLoop: @unchecked Sendable {
     private func tick(_ run: Int) {
         guard isRunning, run == self.run else { return }
         let now = MonotonicTime.now()
-        followMembership(now)
+        followMembership()
         // After a pause of the thread every phase that was missed gets one turn.
         let due = Int(now.elapsed(since: startedAt).nanoseconds / step.nanoseconds)
         let first = max(tickCount, due - phases.count + 1)
         for index in first...max(first, due) {
-            for target in phases[index % phases.count] { scrape(target, now) }
+            for target in phases[index % phases.count] { queue(target) }
             for target in phases[(index + lead) % phases.count] {
                 target.nextMark = pool.scrapeStarted(target.endpoint, at: now)
             }
         }
+        if !isLineMoving { scrapeNext(run) }
         tickCount = max(first, due) + 1
         client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
             self?.tick(run)
         }
     }
 
-    private func followMembership(_ now: MonotonicTime) {
+    private func followMembership() {
         let snapshot = pool.snapshot
         guard snapshot.membership != membership else { return }
         membership = snapshot.membership
@@ -107,7 +117,7 @@ final class ScrapeLoop: @unchecked Sendable {
                 }
             } else {
                 // At once, however long the interval: until its first page nothing is known of it.
-                scrape(add(endpoint), now)
+                queue(add(endpoint))
             }
         }
         guard !remaining.isEmpty else { return }
@@ -138,8 +148,26 @@ final class ScrapeLoop: @unchecked Sendable {
         return target
     }
 
+    private func queue(_ target: ScrapeTarget) {
+        guard target.isDue else { return }
+        target.isInLine = true
+        line.append(target)
+    }
+
+    /// Begins the scrapes of the first in line.
+    private func scrapeNext(_ run: Int) {
+        guard isRunning, run == self.run else { return }
+        let now = MonotonicTime.now()
+        for target in line.prefix(Self.batchSize) { scrape(target, now) }
+        line.removeFirst(min(line.count, Self.batchSize))
+        isLineMoving = !line.isEmpty
+        guard isLineMoving else { return }
+        client.schedule(at: now) { [weak self] in self?.scrapeNext(run) }
+    }
+
     private func scrape(_ target: ScrapeTarget, _ now: MonotonicTime) {
-        guard target.isDue, let onCompletion = target.onCompletion else { return }
+        target.isInLine = false
+        guard !target.hasLeft, let onCompletion = target.onCompletion else { return }
         let mark = target.nextMark ?? pool.scrapeStarted(target.endpoint, at: now)
         target.begin(mark, client.start(target.request, onCompletion: onCompletion))
     }

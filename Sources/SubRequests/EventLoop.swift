@@ -109,7 +109,8 @@ final class EventLoop: @unchecked Sendable {
             let now = MonotonicTime.now()
             runTimers(now)
             if let time = nextSweep, time <= now { sweep(now) }
-            if let deadline = libraryDeadline, deadline <= now {
+            // By the time now: what the timers have started is due at once, and must not be put off by what they start in the next round.
+            if let deadline = libraryDeadline, deadline <= MonotonicTime.now() {
                 libraryDeadline = nil
                 act(CURL_SOCKET_BAD, 0)
             }

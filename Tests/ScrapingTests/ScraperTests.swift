@@ -269,4 +269,47 @@ struct ScraperTests {
         }
         _ = await bench.snapshot { $0.metrics.allSatisfy { $0.waitingQueueSize == 1 } }
     }
+
+    @Test("However many endpoints come at once, the client's thread turns to other work between a few of them")
+    func manyAtOnce() async throws {
+        let server = try FakeHTTPServer(isListening: false) { _ in .hang }
+        let bench = Bench()
+        bench.scraper.stop()
+        bench.pool.replaceEndpoints(
+            (0..<1000).map {
+                EndpointDescription(name: "\($0)", namespace: "n", address: "127.0.0.1", port: server.port)
+            }
+        )
+        let turns = Turns(bench.client)
+        let failures = EventLog<Int>()
+        let scraper = Scraper(pool: bench.pool, client: bench.client) { _ in failures.append(turns.number) }
+        turns.start()
+        scraper.start()
+        await failures.wait(forCount: 1000)
+        scraper.stop()
+        turns.stop()
+        let most = Dictionary(grouping: failures.entries) { $0 }.values.map(\.count).max() ?? 0
+        #expect(most <= 64)
+    }
+}
+
+/// Counts how often a client's thread comes to do what it was asked for.
+private final class Turns: Sendable {
+    private let client: HTTPClient
+    private let count = Atomic(0)
+    private let isRunning = Atomic(true)
+
+    init(_ client: HTTPClient) {
+        self.client = client
+    }
+
+    var number: Int { count.load(ordering: .relaxed) }
+
+    func start() {
+        guard isRunning.load(ordering: .relaxed) else { return }
+        count.add(1, ordering: .relaxed)
+        client.schedule(at: .now()) { self.start() }
+    }
+
+    func stop() { isRunning.store(false, ordering: .relaxed) }
 }
