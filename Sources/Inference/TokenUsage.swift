@@ -42,38 +42,36 @@ package struct TokenUsage: Sendable, Equatable {
     /// Values that are no whole numbers from 0 to 2^53 are ignored, and so is an object that is no valid JSON.
     ///
     /// - Returns: Whether there was anything.
-    mutating func merge(object: [UInt8]) -> Bool {
-        object.withRawSpan { bytes in
-            var found = [JSONMember?](repeating: nil, count: Name.allCases.count)
-            do {
-                found = try Self.reader.read(bytes) { read in Name.allCases.map { read[$0.rawValue] } }
-            } catch {
-                return false
-            }
-            func count(_ name: Name) -> Int? {
-                found[name.rawValue].flatMap { JSONValue.count($0, in: bytes) }
-            }
-            func cached(_ name: Name) -> Int? {
-                guard let details = found[name.rawValue], details.kind == .object else { return nil }
-                let inside = bytes.extracting(details.valueRange)
-                let value = try? Self.detailsReader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
-                return value ?? nil
-            }
-
-            let before = self
-            promptTokens = count(.promptTokens) ?? promptTokens
-            completionTokens = count(.completionTokens) ?? count(.outputTokens) ?? completionTokens
-            inputTokens = count(.inputTokens) ?? inputTokens
-            cacheReadTokens = count(.cacheReadInputTokens) ?? cacheReadTokens
-            cacheCreationTokens = count(.cacheCreationInputTokens) ?? cacheCreationTokens
-            if let inputTokens, count(.promptTokens) == nil {
-                // Each is at most 2^53, so the sum fits.
-                promptTokens = inputTokens + (cacheReadTokens ?? 0) + (cacheCreationTokens ?? 0)
-            }
-            cachedTokens =
-                cached(.promptTokensDetails) ?? cached(.promptTokenDetails) ?? cached(.inputTokensDetails)
-                ?? cacheReadTokens ?? cachedTokens
-            return self != before || promptTokens != nil || completionTokens != nil
+    mutating func merge(object bytes: RawSpan) -> Bool {
+        var found = [JSONMember?](repeating: nil, count: Name.allCases.count)
+        do {
+            found = try Self.reader.read(bytes) { read in Name.allCases.map { read[$0.rawValue] } }
+        } catch {
+            return false
         }
+        func count(_ name: Name) -> Int? {
+            found[name.rawValue].flatMap { JSONValue.count($0, in: bytes) }
+        }
+        func cached(_ name: Name) -> Int? {
+            guard let details = found[name.rawValue], details.kind == .object else { return nil }
+            let inside = bytes.extracting(details.valueRange)
+            let value = try? Self.detailsReader.read(inside) { $0[0].flatMap { JSONValue.count($0, in: inside) } }
+            return value ?? nil
+        }
+
+        let before = self
+        promptTokens = count(.promptTokens) ?? promptTokens
+        completionTokens = count(.completionTokens) ?? count(.outputTokens) ?? completionTokens
+        inputTokens = count(.inputTokens) ?? inputTokens
+        cacheReadTokens = count(.cacheReadInputTokens) ?? cacheReadTokens
+        cacheCreationTokens = count(.cacheCreationInputTokens) ?? cacheCreationTokens
+        if let inputTokens, count(.promptTokens) == nil {
+            // Each is at most 2^53, so the sum fits.
+            promptTokens = inputTokens + (cacheReadTokens ?? 0) + (cacheCreationTokens ?? 0)
+        }
+        cachedTokens =
+            cached(.promptTokensDetails) ?? cached(.promptTokenDetails) ?? cached(.inputTokensDetails)
+            ?? cacheReadTokens ?? cachedTokens
+        return self != before || promptTokens != nil || completionTokens != nil
     }
 }

@@ -30,6 +30,7 @@ package struct UsageReader: Sendable {
     package mutating func consume(_ chunk: RawSpan) {
         switch format {
         case .json:
+            if document.isUnread, readWhole(chunk) { return }
             document.consume(chunk)
             if document.isComplete { take(document.usage) }
         case .eventStream:
@@ -38,6 +39,28 @@ package struct UsageReader: Sendable {
             messages.consume(chunk)
         }
     }
+
+    /// Most documents come in one piece, and are read faster as what they are.
+    ///
+    /// - Returns: false when it is none, or not surely the usage's place is its outermost object.
+    private mutating func readWhole(_ chunk: RawSpan) -> Bool {
+        guard chunk.byteCount <= Self.maxWholeBytes else { return false }
+        do {
+            let usage: JSONMember? = try Self.wholeReader.read(chunk) { found in
+                found[1] == nil && found[2] == nil && found[0]?.occurrences == 1 ? found[0] : nil
+            }
+            guard let usage, usage.kind == .object else { return false }
+            take(chunk.extracting(usage.valueRange))
+            document.end()
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private static let wholeReader = JSONReader(names: ["usage", "response", "message"])
+    /// A longer document is cheaper to follow than to parse.
+    private static let maxWholeBytes = 64 << 10
 
     /// Ends the body: what its last, unfinished line or document told counts.
     package mutating func finish() {
@@ -86,7 +109,10 @@ package struct UsageReader: Sendable {
     }
 
     private mutating func take(_ object: [UInt8]?) {
-        guard let object else { return }
+        object?.withRawSpan { take($0) }
+    }
+
+    private mutating func take(_ object: RawSpan) {
         var merged = found ?? TokenUsage()
         if merged.merge(object: object) { found = merged }
     }

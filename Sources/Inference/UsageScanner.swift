@@ -36,6 +36,14 @@ struct UsageScanner: Sendable {
     /// Whether a usage object has begun and not ended.
     var isInUsage: Bool { usageDepth != nil }
 
+    /// Whether nothing of a document was seen yet.
+    var isUnread: Bool { depth == 0 && !isComplete && !inString }
+
+    /// Takes the document for read.
+    mutating func end() {
+        isComplete = true
+    }
+
     mutating func consume(_ bytes: RawSpan) {
         var offset = 0
         while offset < bytes.byteCount, !isComplete { offset = advance(bytes, from: offset) }
