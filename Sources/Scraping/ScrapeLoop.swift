@@ -12,13 +12,12 @@ final class ScrapeLoop: @unchecked Sendable {
     /// A request is on its way to the engine for some time after its reservation. A page counts as knowing only the reservations that are older than
     /// this when the page is asked for; younger ones count twice until the next page, which spreads load better than to count them not at all.
     private static let travelTime: Int64 = 5_000_000
-    /// Pages that arrive within this time become visible together.
-    private static let publishInterval: Duration = .milliseconds(2)
-    /// How many scrapes are begun before the thread looks at its other sockets again: whoever follows Kubernetes, or answers a request, must not wait
-    /// until thousands of new endpoints have been asked.
-    private static let batchSize = 16
+    /// Steps without anything to do that are passed over at most: new endpoints are found by looking.
+    private static let longestSleep = 4
 
+    private let publishing: SnapshotPublishing
     private let pool: Pool
+    private let share: ScrapeShare
     private let client: HTTPClient
     private let settings: ScrapeSettings
     private let dialects: EngineDialects
@@ -31,27 +30,24 @@ final class ScrapeLoop: @unchecked Sendable {
     private var targets: [Int: ScrapeTarget] = [:]
     /// The targets by the step of the interval in which their turn is.
     private var phases: [[ScrapeTarget]]
-    /// Those whose turn has come.
-    private var line: [ScrapeTarget] = []
-    /// Whether the next batch is scheduled.
-    private var isLineMoving = false
     private var membership: UInt64?
     private var isRunning = false
     /// Distinguishes the ticks of this run from one left over from before a stop.
     private var run = 0
     private var tickCount = 0
     private var startedAt = MonotonicTime(nanoseconds: 0)
-    private var publishedAt = MonotonicTime(nanoseconds: 0)
-    private var isPublishScheduled = false
 
     init(
-        pool: Pool,
+        _ publishing: SnapshotPublishing,
         client: HTTPClient,
+        share: ScrapeShare,
         settings: ScrapeSettings,
         dialects: EngineDialects,
         onEvent: @escaping @Sendable (ScrapeEvent) -> Void
     ) {
-        self.pool = pool
+        self.publishing = publishing
+        pool = publishing.pool
+        self.share = share
         self.client = client
         self.settings = settings
         self.dialects = dialects
@@ -79,8 +75,6 @@ final class ScrapeLoop: @unchecked Sendable {
         for target in targets.values { target.leave() }
         targets.removeAll()
         for index in phases.indices { phases[index].removeAll() }
-        line.removeAll()
-        isLineMoving = false
     }
 
     // MARK: Ticks
@@ -88,36 +82,42 @@ final class ScrapeLoop: @unchecked Sendable {
     private func tick(_ run: Int) {
         guard isRunning, run == self.run else { return }
         let now = MonotonicTime.now()
-        followMembership()
+        followMembership(now)
         // After a pause of the thread every phase that was missed gets one turn.
         let due = Int(now.elapsed(since: startedAt).nanoseconds / step.nanoseconds)
         let first = max(tickCount, due - phases.count + 1)
         for index in first...max(first, due) {
-            for target in phases[index % phases.count] { queue(target) }
+            for target in phases[index % phases.count] { scrape(target, now) }
             for target in phases[(index + lead) % phases.count] {
                 target.nextMark = pool.scrapeStarted(target.endpoint, at: now)
             }
         }
-        if !isLineMoving { scrapeNext(run) }
         tickCount = max(first, due) + 1
+        let latest = tickCount + Self.longestSleep - 1
+        while tickCount < latest, isIdle(tickCount) { tickCount += 1 }
         client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
             self?.tick(run)
         }
     }
 
-    private func followMembership() {
+    /// Whether a step has nobody's turn and nobody's mark.
+    private func isIdle(_ index: Int) -> Bool {
+        phases[index % phases.count].isEmpty && phases[(index + lead) % phases.count].isEmpty
+    }
+
+    private func followMembership(_ now: MonotonicTime) {
         let snapshot = pool.snapshot
         guard snapshot.membership != membership else { return }
         membership = snapshot.membership
         var remaining = targets
-        for endpoint in snapshot.endpoints {
+        for endpoint in snapshot.endpoints where share.holds(endpoint) {
             if let target = remaining.removeValue(forKey: endpoint.number) {
                 if target.endpoint !== endpoint {
                     target.describe(endpoint, page: dialects.page(forLabels: endpoint.labels))
                 }
             } else {
                 // At once, however long the interval: until its first page nothing is known of it.
-                queue(add(endpoint))
+                scrape(add(endpoint), now)
             }
         }
         guard !remaining.isEmpty else { return }
@@ -148,26 +148,8 @@ final class ScrapeLoop: @unchecked Sendable {
         return target
     }
 
-    private func queue(_ target: ScrapeTarget) {
-        guard target.isDue else { return }
-        target.isInLine = true
-        line.append(target)
-    }
-
-    /// Begins the scrapes of the first in line.
-    private func scrapeNext(_ run: Int) {
-        guard isRunning, run == self.run else { return }
-        let now = MonotonicTime.now()
-        for target in line.prefix(Self.batchSize) { scrape(target, now) }
-        line.removeFirst(min(line.count, Self.batchSize))
-        isLineMoving = !line.isEmpty
-        guard isLineMoving else { return }
-        client.schedule(at: now) { [weak self] in self?.scrapeNext(run) }
-    }
-
     private func scrape(_ target: ScrapeTarget, _ now: MonotonicTime) {
-        target.isInLine = false
-        guard !target.hasLeft, let onCompletion = target.onCompletion else { return }
+        guard target.isDue, let onCompletion = target.onCompletion else { return }
         let mark = target.nextMark ?? pool.scrapeStarted(target.endpoint, at: now)
         target.begin(mark, client.start(target.request, onCompletion: onCompletion))
     }
@@ -210,14 +192,8 @@ final class ScrapeLoop: @unchecked Sendable {
     }
 
     private func schedulePublish() {
-        guard !isPublishScheduled else { return }
-        isPublishScheduled = true
-        client.schedule(at: max(.now(), publishedAt + Self.publishInterval)) { [weak self] in
-            guard let self else { return }
-            isPublishScheduled = false
-            publishedAt = .now()
-            pool.publish()
-        }
+        guard let time = publishing.claim() else { return }
+        client.schedule(at: time) { [publishing] in publishing.publish() }
     }
 }
 

@@ -13,8 +13,6 @@ final class ScrapeTarget: @unchecked Sendable {
 
     /// For the next scrape; set a little before its turn.
     var nextMark: Pool.ScrapeMark?
-    /// Its turn has come, and it stands in line.
-    var isInLine = false
     private var current: (mark: Pool.ScrapeMark, transfer: HTTPTransfer)?
     private var isFailing = false
     private var refusals = 0
@@ -29,7 +27,7 @@ final class ScrapeTarget: @unchecked Sendable {
 
     /// Whether this turn is to be used; asked once for each turn.
     var isDue: Bool {
-        guard current == nil, !isInLine else { return false }
+        guard current == nil else { return false }
         guard turnsToMiss > 0 else { return true }
         turnsToMiss -= 1
         return false

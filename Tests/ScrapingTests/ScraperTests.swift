@@ -1,5 +1,6 @@
 import Bytes
 import Certificates
+import Glibc
 import Pool
 import Scraping
 import SubRequests
@@ -45,7 +46,7 @@ private final class Bench: Sendable {
         settings.seed = 1
         settings.trust = trust
         let log = log
-        scraper = Scraper(pool: pool, client: client, settings: settings) { event in
+        scraper = Scraper(pool: pool, clients: [client], settings: settings) { event in
             switch event {
             case .succeeded(let endpoint, _, let isTransition):
                 log.append(.succeeded(endpoint.identity.name, isTransition: isTransition))
@@ -271,46 +272,36 @@ struct ScraperTests {
         _ = await bench.snapshot { $0.metrics.allSatisfy { $0.waitingQueueSize == 1 } }
     }
 
-    @Test("However many endpoints come at once, the client's thread turns to other work between a few of them")
-    func manyAtOnce() async throws {
-        let server = try FakeHTTPServer(isListening: false) { _ in .hang }
-        let bench = Bench()
-        bench.scraper.stop()
-        bench.pool.replaceEndpoints(
-            (0..<1000).map {
+    @Test("Several threads share the endpoints of a large pool, and each of them is one thread's")
+    func threads() async throws {
+        let server = try FakeHTTPServer { _ in .text(page(waiting: 1)) }
+        let pool = Pool(stalenessThreshold: .seconds(2))
+        let clients = (0..<3).map { _ in HTTPClient(threadName: "apus-scrape") }
+        var settings = ScrapeSettings()
+        settings.interval = .milliseconds(500)
+        settings.timeout = .seconds(60)
+        let log = EventLog<(name: String, thread: UInt)>()
+        let scraper = Scraper(pool: pool, clients: clients, settings: settings) { event in
+            if case .succeeded(let endpoint, _, _) = event {
+                log.append((endpoint.identity.name, pthread_self()))
+            }
+        }
+        defer {
+            scraper.stop()
+            for client in clients { client.shutdown() }
+        }
+        pool.replaceEndpoints(
+            (0..<600).map {
                 EndpointDescription(name: "\($0)", namespace: "n", address: "127.0.0.1", port: server.port)
             }
         )
-        let turns = Turns(bench.client)
-        let failures = EventLog<Int>()
-        let scraper = Scraper(pool: bench.pool, client: bench.client) { _ in failures.append(turns.number) }
-        turns.start()
         scraper.start()
-        await failures.wait(forCount: 1000)
-        scraper.stop()
-        turns.stop()
-        let most = Dictionary(grouping: failures.entries) { $0 }.values.map(\.count).max() ?? 0
-        #expect(most <= 64)
+        await log.wait { entries in
+            Dictionary(grouping: entries, by: \.name).filter { $1.count >= 2 }.count == 600
+        }
+        let threads = Dictionary(grouping: log.entries, by: \.name).mapValues { Set($0.map(\.thread)) }
+        #expect(threads.values.allSatisfy { $0.count == 1 })
+        #expect(Set(threads.values).count == 3)
+        #expect(threads["0"] == threads["255"] && threads["0"] != threads["256"])
     }
-}
-
-/// Counts how often a client's thread comes to do what it was asked for.
-private final class Turns: Sendable {
-    private let client: HTTPClient
-    private let count = Atomic(0)
-    private let isRunning = Atomic(true)
-
-    init(_ client: HTTPClient) {
-        self.client = client
-    }
-
-    var number: Int { count.load(ordering: .relaxed) }
-
-    func start() {
-        guard isRunning.load(ordering: .relaxed) else { return }
-        count.add(1, ordering: .relaxed)
-        client.schedule(at: .now()) { self.start() }
-    }
-
-    func stop() { isRunning.store(false, ordering: .relaxed) }
 }
