@@ -6,8 +6,7 @@
 
 Makes a namespace, what deploy/kubernetes gives its permissions by, and, where they are missing, definitions of the custom resources; all but the
 latter is taken away at the end. No container runs: the pods exist on paper, and Apus runs here, with the account and the permissions of deploy/kubernetes/rbac.yaml. Needs PyYAML.
-APUS_CHECK_PODS: how many pods the last part makes (300); its figures mean something for a release build on a quiet machine, or with
-APUS_CHECK_REALTIME=1, which lets the programs go before all others while changes are timed (as root, with chrt).
+APUS_CHECK_PODS: how many pods the last part makes (300); its figures mean something for a release build on a quiet machine.
 """
 
 import atexit
@@ -17,7 +16,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -27,7 +25,7 @@ import urllib.request
 
 import yaml
 
-from kubernetes_api import API, FOLDER, POOL_GROUP, Server, free_port, processes, start, until
+from kubernetes_api import API, FOLDER, POOL_GROUP, Server, free_port, start, until
 
 NAMESPACE = "apus-check"
 CHANGES = 120
@@ -99,12 +97,6 @@ class Picker:
     def stop(self):
         self.process.terminate()
         self.process.wait(60)
-
-
-def schedule(policy, priority):
-    if os.environ.get("APUS_CHECK_REALTIME"):
-        for pid in [os.getpid(), *(process.pid for process in processes if process.poll() is None)]:
-            subprocess.run(["chrt", "--all-tasks", policy, "--pid", str(priority), str(pid)], check=True)
 
 
 class Watch:
@@ -299,7 +291,6 @@ def main():
     until("all pods are listed", lambda: picker.said(f'"count":{many + 1}'))
     cpu, memory = picker.cpu_seconds() - cpu, picker.megabytes() - memory
     print(f"kubernetes-check: a list of {many} pods: {cpu:.2f} s of CPU, {memory:.0f} MB of memory")
-    schedule("--fifo", 5)
     watch = Watch(api, api.pods("m-7"))
     lines = picker.lines("endpoints changed")
     while next(lines):
@@ -324,7 +315,6 @@ def main():
     print(f"kubernetes-check: {CHANGES} changes of a pod, in ms: from the API's answer to another client's watch: {spread(arrivals)}")
     print(f"kubernetes-check: … from the API's answer to Apus's exposing it: {spread(answers)}")
     print(f"kubernetes-check: … from the event's arrival at the other client to Apus's exposing it: {spread(delays)}")
-    schedule("--other", 0)
     # Kept for what follows: a list would bring back what an event got wrong.
     lists = picker.count("lists", "pods")
     if server:
