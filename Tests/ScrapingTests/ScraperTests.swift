@@ -147,7 +147,8 @@ struct ScraperTests {
         await bench.log.wait { $0.contains(.succeeded("a", isTransition: true)) }
         let first = try #require(bench.log.entries.first)
         #expect(first.isFailure)
-        #expect(bench.pool.snapshot.scrapes[0].reachable)
+        // On a busy machine another one may take too long meanwhile.
+        _ = await bench.snapshot { $0.scrapes[0].reachable && $0.scrapes[0].updatedAt != nil }
     }
 
     @Test("Failures and recoveries are transitions once each, and earlier values stay")
