@@ -110,9 +110,7 @@ enum EnvoyCommand {
         for round in 0..<options.plan.rounds {
             for workload in workloads {
                 try parts.answer(asStream: workload.isStream)
-                // Nobody is always first.
-                for offset in parts.contenders.indices {
-                    let contender = parts.contenders[(round + offset) % parts.contenders.count]
+                for contender in parts.contenders.inTurn(ofRound: round) {
                     try contender.measure(workload, options.plan)
                 }
                 progress("round \(round + 1), \(workload.title)")

@@ -126,7 +126,8 @@ struct EnvoyGoals {
     private func lacking(_ keys: [String]) -> String {
         let lacking = keys.filter { report.find($0) == nil }
         let sentences = lacking.map { key in
-            report.parts.missing[key] ?? (report.options.isWanted(key) ? "\(key) did not start." : "\(key) was left out.")
+            report.parts.missing[key]
+                ?? (report.options.isWanted(key) ? "\(key) did not start." : "\(key) was left out.")
         }
         return sentences.isEmpty ? "There are no rounds." : sentences.joined(separator: " ")
     }
@@ -164,16 +165,17 @@ struct AddedRatio {
     /// The two medians, and how the single rounds' ratios lie, where there are any.
     let remark: String
 
-    init(_ mine: [Double], _ others: [Double]) {
-        let (median, base) = (Spread(mine).median, Spread(others).median)
+    init(_ mine: [Double], _ theirs: [Double]) {
+        let (median, base) = (Spread(mine).median, Spread(theirs).median)
         value = base > 0 ? median / base : nil
-        let pairs = Array(zip(mine, others))
+        let pairs = Array(zip(mine, theirs))
         let ratios = pairs.filter { $0 > 0 && $1 > 0 }.map { $0 / $1 }
         var text = "The medians of what is added are \(median.fixed(3)) and \(base.fixed(3)) ms."
         if !ratios.isEmpty { text += " Of single rounds: \(Spread(ratios).text(2))." }
-        if ratios.count < pairs.count {
-            text += " In \(pairs.count - ratios.count) of \(pairs.count.of("round")) one of the two added nothing,"
-                + " so that only the medians hold \(pairs.count - ratios.count == 1 ? "it" : "them")."
+        let others = pairs.count - ratios.count
+        if others > 0 {
+            text +=
+                " In \(others) of \(pairs.count.of("round")) one of the two added nothing (only the medians count that)."
         }
         remark = text
     }
