@@ -30,9 +30,9 @@ package enum ASCII {
 
     /// The text without white space at both ends.
     package static func trimmed(_ text: Substring) -> Substring {
-        var rest = text
-        while let first = rest.utf8.first, isWhitespace(first) { rest = rest.dropFirst() }
-        while let last = rest.utf8.last, isWhitespace(last) { rest = rest.dropLast() }
-        return rest
+        var rest = text.utf8
+        while let first = rest.first, isWhitespace(first) { rest = rest.dropFirst() }
+        while let last = rest.last, isWhitespace(last) { rest = rest.dropLast() }
+        return Substring(rest)
     }
 }

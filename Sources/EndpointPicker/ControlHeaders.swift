@@ -29,13 +29,13 @@ enum ControlHeaders {
     private static let servedName = "x-gateway-destination-endpoint-served"
 
     /// Names that only a picker may set: a client's are taken off the request. The destination itself is overwritten instead.
-    static let reserved: Set<String> = [
+    static let reserved: [StaticString] = [
         "x-prefiller-host-port", "x-prefiller-url", "x-encoder-hosts-ports", "x-data-parallel-host-port",
         "x-kv-cache-source-host-port", "epp-profile",
     ]
 
     /// Names, in lower case, that do not go along with sub-requests: a picker's own.
-    static let notForwarded: Set<String> = reserved.union([
+    static let notForwarded = Set(reserved.map(\.description)).union([
         destination, scores, servedName, "x-gateway-destination-endpoint-subset", attempts,
     ])
 
@@ -52,15 +52,7 @@ enum ControlHeaders {
 
     /// The names, as the client sent them, of all headers that only a picker may set; each once.
     static func pickersOwn(in headers: HeaderList) -> [String] {
-        var found: [String] = []
-        for name in headers.names where !found.contains(name) {
-            // Nearly all names end here, without a copy.
-            guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "x") || first | 0x20 == UInt8(ascii: "e")
-            else { continue }
-            let lowercase = ASCII.lowercased(name)
-            if reserved.contains(lowercase) || lowercase.hasPrefix(destination) { found.append(name) }
-        }
-        return found
+        headers.names(among: reserved, orBeginningWith: "x-gateway-destination-endpoint")
     }
 }
 

@@ -23,6 +23,8 @@ package final class Director: Sendable {
     private let seed: UInt64
     private let exchanges = Atomic<UInt64>(0)
     private let herding = HerdingIndex()
+    /// Looks after decodes that were handed off.
+    let silence = SilenceWatch()
     /// How many decisions were begun.
     let decisions = Atomic<UInt64>(0)
 

@@ -267,7 +267,7 @@ final class ExchangeAlarms: Sendable {
         /// The prefill that runs beside the decode has ended.
         static let companionEnded = Reasons(rawValue: 2)
         /// It is time to see whether the decode is still alive.
-        static let watchdog = Reasons(rawValue: 4)
+        static let decodeIsSilent = Reasons(rawValue: 4)
     }
 
     private let raised = Lock(Reasons())

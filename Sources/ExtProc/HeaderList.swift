@@ -41,8 +41,15 @@ package struct HeaderList: Sendable {
 
     /// The first value of the header, for a name known only at run time.
     package func value(named name: String) -> String? {
-        guard let index = names.firstIndex(where: { ASCII.equalsIgnoringCase($0, name) }) else { return nil }
-        return value(of: entries[index])
+        var name = name
+        return name.withUTF8 { name in
+            entries.first { entry in
+                Int(entry.valueStart - entry.nameStart) == name.count
+                    && name.indices.allSatisfy {
+                        ASCII.lowercased(text[Int(entry.nameStart) + $0]) == ASCII.lowercased(name[$0])
+                    }
+            }.map { value(of: $0) }
+        }
     }
 
     package func contains(_ name: StaticString) -> Bool {
@@ -63,7 +70,18 @@ package struct HeaderList: Sendable {
 
     /// Every name, as it came, repeated ones too.
     package var names: [String] {
-        entries.map { String(decoding: text[Int($0.nameStart)..<Int($0.valueStart)], as: UTF8.self) }
+        entries.map { name(of: $0) }
+    }
+
+    /// The names, as they came and each spelling once, that are one of `wanted` or begin with `prefix`, without case. Those to look for must
+    /// have no upper-case letters.
+    package func names(among wanted: [StaticString], orBeginningWith prefix: StaticString) -> [String] {
+        var found: [String] = []
+        for entry in entries where beginsWith(prefix, entry) || wanted.contains(where: { matches(entry, $0) }) {
+            let name = name(of: entry)
+            if !found.contains(name) { found.append(name) }
+        }
+        return found
     }
 
     /// Calls `body` with every name and value in order, as bytes.
@@ -77,8 +95,12 @@ package struct HeaderList: Sendable {
     /// Every name and value in order.
     package var pairs: [(name: String, value: String)] {
         entries.map {
-            (String(decoding: text[Int($0.nameStart)..<Int($0.valueStart)], as: UTF8.self), value(of: $0))
+            (name(of: $0), value(of: $0))
         }
+    }
+
+    private func name(of entry: Entry) -> String {
+        String(decoding: text[Int(entry.nameStart)..<Int(entry.valueStart)], as: UTF8.self)
     }
 
     private func value(of entry: Entry) -> String {
@@ -88,6 +110,11 @@ package struct HeaderList: Sendable {
     private func matches(_ entry: Entry, _ name: StaticString) -> Bool {
         Int(entry.valueStart - entry.nameStart) == name.utf8CodeUnitCount
             && isEqualIgnoringCase(name, at: Int(entry.nameStart))
+    }
+
+    private func beginsWith(_ prefix: StaticString, _ entry: Entry) -> Bool {
+        Int(entry.valueStart - entry.nameStart) >= prefix.utf8CodeUnitCount
+            && isEqualIgnoringCase(prefix, at: Int(entry.nameStart))
     }
 
     /// `lowercase` must have no upper-case letters.

@@ -17,16 +17,12 @@ package enum InferenceAPI: Sendable, CaseIterable {
     /// The end of the path decides, so a prefix ("/tenant-a/v1/chat/completions") does not matter; a query, a fragment and slashes at the
     /// end are no part of it.
     package static func matching(path: String) -> InferenceAPI? {
-        var bytes = path.utf8[...]
-        if let end = bytes.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
-            bytes = bytes[..<end]
-        }
-        while bytes.last == UInt8(ascii: "/") { bytes = bytes.dropLast() }
-        return suffixes.first { bytes.suffix($0.text.utf8.count).elementsEqual($0.text.utf8) }?.api
+        endings.value(for: path)
     }
 
-    private static let suffixes = allCases.flatMap { api in api.pathSuffixes.map { (text: $0, api: api) } }
-        .sorted { $0.text.utf8.count > $1.text.utf8.count }
+    private static let endings = PathEndings(
+        allCases.flatMap { api in api.pathSuffixes.map { (text: $0, value: api) } }
+    )
 
     /// How the paths of the API end.
     var pathSuffixes: [String] {

@@ -23,16 +23,7 @@ extension Orchestrator {
         context.decode = pick.endpoint
         var edits = request.edits
         connector.editQuestion(context, &edits)
-        let leg = LegRequest(
-            stage: .decode,
-            endpoint: pick.endpoint,
-            path: request.facts.path,
-            body: edits.applied(to: request.facts.body),
-            requestID: request.facts.requestID,
-            attempt: request.decodeAttempts + 1,
-            timeout: timeout(request),
-            isLastMoment: isLastMoment(request)
-        )
+        let leg = decodeLeg(request, to: pick.endpoint, edits.applied(to: request.facts.body))
         let transport = request.transport
         let startedAt = now()
         guard let result = await request.watch.during({ await transport.send(leg) }) else {
@@ -84,31 +75,26 @@ extension Orchestrator {
         context.decode = pick.endpoint
         var edits = request.edits
         connector.editFetch(context, finished.handover, &edits)
-        var leg = LegRequest(
+        var leg = decodeLeg(request, to: pick.endpoint, edits.applied(to: request.facts.body))
+        leg.timeout = settings.attemptTimeout
+        leg.isLastMoment = false
+        leg.mayResend = false
+        leg.isUrgent = true
+        let companion = companion(leg, of: request, pick, pass) { LegVerdict($0) }
+        outlive(companion, request)
+    }
+
+    /// A leg to an endpoint that decodes; the request's next.
+    func decodeLeg(_ request: OrchestratedRequest, to endpoint: Endpoint, _ body: PiecedBytes) -> LegRequest {
+        LegRequest(
             stage: .decode,
-            endpoint: pick.endpoint,
+            endpoint: endpoint,
             path: request.facts.path,
-            body: edits.applied(to: request.facts.body),
+            body: body,
             requestID: request.facts.requestID,
             attempt: request.decodeAttempts + 1,
-            timeout: settings.attemptTimeout,
-            mayResend: false
+            timeout: timeout(request),
+            isLastMoment: isLastMoment(request)
         )
-        leg.isUrgent = true
-        let companion = CompanionLeg(
-            leg,
-            request.transport,
-            at: now(),
-            reservation: pick.reservation.take(),
-            pass: pass
-        ) { [self] pass, result in
-            settle(pass, result)
-            return CompanionLeg.Ending(
-                verdict: LegVerdict(result),
-                seconds: result.seconds,
-                speaksAgainstPair: false
-            )
-        }
-        outlive(companion, request)
     }
 }

@@ -67,7 +67,8 @@ extension Orchestrator {
             )
         }
         context.decode = decode.endpoint
-        let companion = companion(of: request, pick, pass, context)
+        let leg = prefillLeg(request, context, pick.endpoint)
+        let companion = companion(leg, of: request, pick, pass) { [self, context] in verdict($0, context).0 }
         if let ending = try await early(companion, request), !ending.verdict.isSuccess {
             report(request, companion.leg, ending.verdict.outcome, seconds: ending.seconds)
             try failed(ending.verdict, request)
@@ -87,22 +88,21 @@ extension Orchestrator {
         )
     }
 
-    private func companion(
+    /// Sends a leg beside its request's way.
+    ///
+    /// - Parameter read: what an answer means.
+    func companion(
+        _ leg: LegRequest,
         of request: OrchestratedRequest,
         _ pick: StagePick,
         _ pass: consuming BreakerPass,
-        _ context: LegContext
+        _ read: @escaping @Sendable (Result<LegAnswer, LegFailure>) -> LegVerdict
     ) -> CompanionLeg {
-        CompanionLeg(
-            prefillLeg(request, context, pick.endpoint),
-            request.transport,
-            at: now(),
-            reservation: pick.reservation.take(),
-            pass: pass
-        ) { [self] pass, result in
+        CompanionLeg(leg, request.transport, at: now(), reservation: pick.reservation.take(), pass: pass) {
+            [self] pass, result in
             settle(pass, result)
             return CompanionLeg.Ending(
-                verdict: verdict(result, context).0,
+                verdict: read(result),
                 seconds: result.seconds,
                 speaksAgainstPair: result.speaksAgainstPair
             )

@@ -83,8 +83,8 @@ extension Orchestrator {
         _ request: OrchestratedRequest,
         _ tally: inout DecodeTally
     ) async throws(OrchestrationError) -> RelayedDecode? {
+        let leg = relayedLeg(order, to: endpoint, request)
         request.decodeAttempts += 1
-        let leg = decodeLeg(order, to: endpoint, request)
         request.journal.reached(.decodeForwarded)
         let startedAt = now()
         guard let beginning = await begin(leg, order, request) else {
@@ -146,20 +146,14 @@ extension Orchestrator {
         return nil
     }
 
-    private func decodeLeg(_ order: DecodeOrder, to endpoint: Endpoint, _ request: OrchestratedRequest) -> LegRequest {
-        LegRequest(
-            stage: .decode,
-            endpoint: endpoint,
-            method: request.facts.method,
-            path: request.facts.path,
-            body: order.body,
-            requestID: request.facts.requestID,
-            attempt: request.decodeAttempts,
-            timeout: settings.decodeTimeout ?? max(.milliseconds(1), request.deadline.elapsed(since: now())),
-            isLastMoment: settings.decodeTimeout == nil,
-            // What the prefill left is good for one decode only.
-            mayResend: order.prefill == nil
-        )
+    private func relayedLeg(_ order: DecodeOrder, to endpoint: Endpoint, _ request: OrchestratedRequest) -> LegRequest {
+        var leg = decodeLeg(request, to: endpoint, order.body)
+        leg.method = request.facts.method
+        leg.timeout = settings.decodeTimeout ?? max(.milliseconds(1), request.deadline.elapsed(since: now()))
+        leg.isLastMoment = settings.decodeTimeout == nil
+        // What the prefill left is good for one decode only.
+        leg.mayResend = order.prefill == nil
+        return leg
     }
 
     private enum Beginning: Sendable {

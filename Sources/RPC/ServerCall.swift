@@ -100,26 +100,24 @@ package final class ServerCall: @unchecked Sendable {
 
     /// The peer's next message; nil when it has sent all it will (half-close).
     ///
-    /// Throws `cancelled` when the call or the calling task is cancelled. In the latter case no message is lost: the
-    /// next `receive` returns it.
+    /// Throws `cancelled` when the call is over. A task that is cancelled while its call goes on keeps waiting: only `peerHasFinished`
+    /// heeds that.
     package func receive() async throws(RPCError) -> Message? {
+        // The handler's own task is cancelled with its call and by nothing else, so no cancellation has to be listened for.
         if try beginReceive() { await waitForReceived() }
         return try endReceive()
     }
 
-    private func waitForReceived() async {
-        await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                let isOver = state.withLock { state in
-                    if case .finished = state.receiving { return true }
-                    if state.isCancelled || Task.isCancelled { return true }
-                    state.receiver = continuation
-                    return false
-                }
-                if isOver { continuation.resume() }
+    /// - Parameter heedsTask: do not begin to wait in a task that is cancelled.
+    private func waitForReceived(heedsTask: Bool = false) async {
+        await withUnsafeContinuation { continuation in
+            let isOver = state.withLock { state in
+                if case .finished = state.receiving { return true }
+                if state.isCancelled || heedsTask && Task.isCancelled { return true }
+                state.receiver = continuation
+                return false
             }
-        } onCancel: {
-            state.withLock { $0.receiver.take() }?.resume()
+            if isOver { continuation.resume() }
         }
     }
 
@@ -128,7 +126,13 @@ package final class ServerCall: @unchecked Sendable {
     package func peerHasFinished() async -> Bool {
         while true {
             do {
-                if try beginReceive(isInterruptible: false) { await waitForReceived() }
+                if try beginReceive(isInterruptible: false) {
+                    await withTaskCancellationHandler {
+                        await waitForReceived(heedsTask: true)
+                    } onCancel: {
+                        state.withLock { $0.receiver.take() }?.resume()
+                    }
+                }
             } catch {
                 return true
             }

@@ -1,8 +1,8 @@
 package import Bytes
 package import Pool
 
-/// Decides where a request goes. Immutable; a new configuration makes a new one.
-package struct Scheduler: Sendable {
+/// Decides where a request goes. Immutable; a new configuration makes a new one. One object, so that a decision takes one reference of it.
+package final class Scheduler: Sendable {
     package let profiles: [SchedulingProfile]
     package let handler: any ProfileHandler
     /// Nil when no plugin asks how much of a prompt an endpoint holds.

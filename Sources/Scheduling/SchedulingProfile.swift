@@ -1,8 +1,8 @@
 package import Bytes
 package import Pool
 
-/// Filters, weighted scorers and a picker under one name.
-package struct SchedulingProfile: Sendable {
+/// Filters, weighted scorers and a picker under one name. One object, so that a result takes one reference of it.
+package final class SchedulingProfile: Sendable {
     package struct WeightedScorer: Sendable {
         /// The name of the plugin instance, as decision records show it.
         package let name: String

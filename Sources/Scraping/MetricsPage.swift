@@ -31,6 +31,8 @@ package struct MetricsPage: Sendable {
     /// For each wanted name: its up to 8 bytes behind the shared ones, and which bits of such a word they are.
     private let keys: [UInt64]
     private let masks: [UInt64]
+    /// By the byte behind the shared ones: whether a wanted name goes on with it. Most lines are told by it.
+    private let goesOn: [Bool]
     private let blockSizeLabel: [UInt8]
     private let blockCountLabel: [UInt8]
 
@@ -55,6 +57,9 @@ package struct MetricsPage: Sendable {
         sharedCount = shared
         keys = wanted.map { Self.word($0.name.dropFirst(shared)) }
         masks = wanted.map { Self.word($0.name.dropFirst(shared).map { _ in 0xFF }[...]) }
+        goesOn = (0...UInt8.max).map { byte in
+            wanted.contains { $0.name.count == shared || $0.name[shared] == byte }
+        }
         blockSizeLabel = Array(dialect.blockSizeLabel.utf8)
         blockCountLabel = Array(dialect.blockCountLabel.utf8)
     }
@@ -78,8 +83,10 @@ package struct MetricsPage: Sendable {
                 let word = UInt64(
                     littleEndian: page.unsafeLoadUnaligned(fromByteOffset: start + sharedCount, as: UInt64.self)
                 )
-                for index in keys.indices where word & masks[index] == keys[index] {
-                    look(at: page, start..<end, wanted[index], &findings)
+                if goesOn[Int(UInt8(truncatingIfNeeded: word))] {
+                    for index in keys.indices where word & masks[index] == keys[index] {
+                        look(at: page, start..<end, wanted[index], &findings)
+                    }
                 }
             } else {
                 for candidate in wanted { look(at: page, start..<end, candidate, &findings) }

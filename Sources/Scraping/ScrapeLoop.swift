@@ -12,10 +12,12 @@ final class ScrapeLoop: @unchecked Sendable {
     /// A request is on its way to the engine for some time after its reservation. A page counts as knowing only the reservations that are older than
     /// this when the page is asked for; younger ones count twice until the next page, which spreads load better than to count them not at all.
     private static let travelTime: Int64 = 5_000_000
-    /// Pages that arrive within this time become visible together.
-    private static let publishInterval: Duration = .milliseconds(2)
+    /// Steps without anything to do that are passed over at most: new endpoints are found by looking.
+    private static let longestSleep = 4
 
+    private let publishing: SnapshotPublishing
     private let pool: Pool
+    private let share: ScrapeShare
     private let client: HTTPClient
     private let settings: ScrapeSettings
     private let dialects: EngineDialects
@@ -34,17 +36,18 @@ final class ScrapeLoop: @unchecked Sendable {
     private var run = 0
     private var tickCount = 0
     private var startedAt = MonotonicTime(nanoseconds: 0)
-    private var publishedAt = MonotonicTime(nanoseconds: 0)
-    private var isPublishScheduled = false
 
     init(
-        pool: Pool,
+        _ publishing: SnapshotPublishing,
         client: HTTPClient,
+        share: ScrapeShare,
         settings: ScrapeSettings,
         dialects: EngineDialects,
         onEvent: @escaping @Sendable (ScrapeEvent) -> Void
     ) {
-        self.pool = pool
+        self.publishing = publishing
+        pool = publishing.pool
+        self.share = share
         self.client = client
         self.settings = settings
         self.dialects = dialects
@@ -90,9 +93,16 @@ final class ScrapeLoop: @unchecked Sendable {
             }
         }
         tickCount = max(first, due) + 1
+        let latest = tickCount + Self.longestSleep - 1
+        while tickCount < latest, isIdle(tickCount) { tickCount += 1 }
         client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
             self?.tick(run)
         }
+    }
+
+    /// Whether a step has nobody's turn and nobody's mark.
+    private func isIdle(_ index: Int) -> Bool {
+        phases[index % phases.count].isEmpty && phases[(index + lead) % phases.count].isEmpty
     }
 
     private func followMembership(_ now: MonotonicTime) {
@@ -100,7 +110,7 @@ final class ScrapeLoop: @unchecked Sendable {
         guard snapshot.membership != membership else { return }
         membership = snapshot.membership
         var remaining = targets
-        for endpoint in snapshot.endpoints {
+        for endpoint in snapshot.endpoints where share.holds(endpoint) {
             if let target = remaining.removeValue(forKey: endpoint.number) {
                 if target.endpoint !== endpoint {
                     target.describe(endpoint, page: dialects.page(forLabels: endpoint.labels))
@@ -182,14 +192,8 @@ final class ScrapeLoop: @unchecked Sendable {
     }
 
     private func schedulePublish() {
-        guard !isPublishScheduled else { return }
-        isPublishScheduled = true
-        client.schedule(at: max(.now(), publishedAt + Self.publishInterval)) { [weak self] in
-            guard let self else { return }
-            isPublishScheduled = false
-            publishedAt = .now()
-            pool.publish()
-        }
+        guard let time = publishing.claim() else { return }
+        client.schedule(at: time) { [publishing] in publishing.publish() }
     }
 }
 

@@ -42,6 +42,7 @@ final class EventLoop: @unchecked Sendable {
     /// Between two looks at the deadlines of all streams.
     private static let sweepInterval = Duration.milliseconds(10)
 
+    private let threadName: StaticString
     private let inbox = Lock(Inbox())
     private let wakeUp = apus_eventfd()
     private let thread = Atomic<UInt>(0)
@@ -62,6 +63,10 @@ final class EventLoop: @unchecked Sendable {
     private var timers: [Timer] = []
     private var libraryDeadline: MonotonicTime?
     private var isStopping = false
+
+    init(threadName: StaticString) {
+        self.threadName = threadName
+    }
 
     var isCurrent: Bool {
         thread.load(ordering: .relaxed) == pthread_self()
@@ -102,6 +107,9 @@ final class EventLoop: @unchecked Sendable {
     /// Runs until `shutDown`; every request accepted has been completed when it returns.
     func run() {
         thread.store(pthread_self(), ordering: .relaxed)
+        threadName.withUTF8Buffer { name in
+            name.withMemoryRebound(to: CChar.self) { apus_name_thread($0.baseAddress) }
+        }
         setUp()
         var events = [apus_event](repeating: apus_event(), count: Int(APUS_EVENTS))
         while !isStopping {
@@ -147,7 +155,8 @@ final class EventLoop: @unchecked Sendable {
         )
         apus_multi_set_long(multi, CURLMOPT_MAXCONNECTS, Self.maxIdleConnections)
         apus_multi_set_long(multi, CURLMOPT_PIPELINING, 0)
-        _ = apus_epoll_control(epoll, EPOLL_CTL_ADD, wakeUp, EPOLLIN.rawValue)
+        // Each write wakes once, so that nothing has to be read.
+        _ = apus_epoll_control(epoll, EPOLL_CTL_ADD, wakeUp, EPOLLIN.rawValue | EPOLLET.rawValue)
     }
 
     private func takeCommands() {
@@ -341,11 +350,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func handle(_ event: apus_event) {
-        if event.descriptor == wakeUp {
-            var count: UInt64 = 0
-            _ = read(wakeUp, &count, 8)
-            return
-        }
+        if event.descriptor == wakeUp { return }
         let index = Int(event.descriptor)
         guard index < interests.count, interests[index].wanted != 0 else {
             // A kept connection that the server ended, or on which it says what nobody asked for. libcurl would use it all the same, and the

@@ -28,7 +28,9 @@ package struct ForwardedHeaders: Sendable {
     /// - Parameter ownNames: more names to leave out, in lower case.
     package init(_ fields: [HTTPField], ownNames: Set<String> = []) {
         var builder = Builder(ownNames: ownNames)
-        for field in fields { builder.append(name: field.name.utf8, value: field.value.utf8) }
+        for field in fields {
+            builder.append(name: field.name.utf8Span.span.bytes, value: field.value.utf8Span.span.bytes)
+        }
         self = builder.finish()
     }
 
@@ -80,32 +82,44 @@ package struct ForwardedHeaders: Sendable {
             self.ownNames = ownNames
         }
 
-        package mutating func append(name: some Collection<UInt8>, value: some Collection<UInt8>) {
-            if name.first == UInt8(ascii: ":") { return }
-            let isClean = value.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
-            guard isClean, !name.isEmpty, name.allSatisfy(HTTPRequest.isTokenByte) else {
+        package mutating func append(name: RawSpan, value: RawSpan) {
+            if name.byteCount > 0, name[0] == UInt8(ascii: ":") { return }
+            guard Self.isName(name), Self.isValue(value) else {
                 headers.droppedCount += 1
                 return
             }
-            let lowercase = String(decoding: name.map(ASCII.lowercased), as: UTF8.self)
+            let lowercase = ASCII.lowercased(String(repairing: name))
             note(lowercase, value)
             guard !neverForwarded.contains(lowercase), !ownNames.contains(lowercase) else { return }
             headers.append(name, value)
         }
 
-        private mutating func note(_ name: String, _ value: some Collection<UInt8>) {
+        private static func isName(_ bytes: RawSpan) -> Bool {
+            for index in 0..<bytes.byteCount where !HTTPRequest.isTokenByte(bytes[index]) { return false }
+            return bytes.byteCount > 0
+        }
+
+        /// Whether no control character is in it.
+        private static func isValue(_ bytes: RawSpan) -> Bool {
+            for index in 0..<bytes.byteCount {
+                let byte = bytes[index]
+                guard byte >= 0x20 && byte != 0x7F || byte == 0x09 else { return false }
+            }
+            return true
+        }
+
+        private mutating func note(_ name: String, _ value: RawSpan) {
             switch name {
             case "connection":
-                for part in value.split(separator: UInt8(ascii: ",")) {
-                    let listed = Substring(decoding: part, as: UTF8.self)
+                for listed in String(repairing: value).split(separator: ",") {
                     connectionNames.insert(ASCII.lowercased(String(ASCII.trimmed(listed))))
                 }
             case ForwardedHeaders.depthName:
-                let text = ASCII.trimmed(Substring(decoding: value, as: UTF8.self))
+                let text = ASCII.trimmed(Substring(String(repairing: value)))
                 let isNumber = (1...3).contains(text.utf8.count) && text.utf8.allSatisfy(ASCII.isDigit)
                 headers.depth = max(headers.depth, isNumber ? Int(text) ?? .max : .max)
             case "traceparent":
-                headers.traceparent = String(decoding: value, as: UTF8.self)
+                headers.traceparent = String(repairing: value)
             default: break
             }
         }
@@ -123,17 +137,23 @@ package struct ForwardedHeaders: Sendable {
         }
     }
 
-    private mutating func append(_ name: some Collection<UInt8>, _ value: some Collection<UInt8>) {
+    private mutating func append(_ name: RawSpan, _ value: RawSpan) {
         let start = text.count
-        text.append(contentsOf: name)
+        name.withUnsafeBytes { text.append(contentsOf: $0) }
         let nameEnd = text.count
-        if value.allSatisfy(ASCII.isWhitespace) {
+        if Self.isBlank(value) {
             text.append(UInt8(ascii: ";"))
         } else {
-            text.append(contentsOf: ": ".utf8)
-            text.append(contentsOf: value)
+            text.append(UInt8(ascii: ":"))
+            text.append(UInt8(ascii: " "))
+            value.withUnsafeBytes { text.append(contentsOf: $0) }
         }
         lines.append(Line(start: start, nameEnd: nameEnd))
         text.append(0)
+    }
+
+    private static func isBlank(_ bytes: RawSpan) -> Bool {
+        for index in 0..<bytes.byteCount where !ASCII.isWhitespace(bytes[index]) { return false }
+        return true
     }
 }

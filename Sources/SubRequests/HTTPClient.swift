@@ -14,7 +14,7 @@ package typealias HTTPCompletion = @Sendable (Result<HTTPResponseHead, HTTPClien
 /// end kept connections whenever they like, and mostly before they have seen the request. One that died while it worked on it has seen it, so
 /// what must not be done twice says so with `HTTPRequest.maySendAgain`.
 package final class HTTPClient: Sendable {
-    private let loop = EventLoop()
+    private let loop: EventLoop
     private let thread: Lock<pthread_t?>
     private let lastNumber = Atomic<UInt64>(0)
 
@@ -22,8 +22,10 @@ package final class HTTPClient: Sendable {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
     }()
 
-    package init() {
+    /// - Parameter threadName: what the system calls the thread; at most 15 bytes.
+    package init(threadName: StaticString = "apus-http") {
         Self.globalSetUp
+        loop = EventLoop(threadName: threadName)
         thread = Lock(Self.startThread(loop))
     }
 
@@ -145,7 +147,6 @@ package final class HTTPClient: Sendable {
             &thread,
             nil,
             { context in
-                apus_name_thread("apus-http")
                 if let context { Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue().run() }
                 return nil
             },

@@ -3,10 +3,18 @@ internal import CCurl
 internal import Glibc
 
 /// A started request as its owner holds it.
-struct PendingRequest: Sendable {
+///
+/// Thread rule: `request` is the event loop's own once the request has been given to it.
+final class PendingRequest: @unchecked Sendable {
     let handle: HTTPTransfer
     var request: HTTPRequest
     let receiver: ResponseReceiver
+
+    init(handle: HTTPTransfer, request: HTTPRequest, receiver: ResponseReceiver) {
+        self.handle = handle
+        self.request = request
+        self.receiver = receiver
+    }
 
     func fail(_ error: HTTPClientError) {
         switch receiver {
@@ -51,6 +59,8 @@ final class Transfer {
     private var headers: [HTTPField] = []
     private var headerBytes = 0
     private var sent = PiecedBytes.Position()
+    /// A short body in one piece, which libcurl sends together with the header: one system call and one packet less.
+    private var shortBody = ByteBuffer()
     private var timesSentAgain = 0
     /// Something of the body went out: whatever comes after, a server may have had the request.
     private var hasSent = false
@@ -100,6 +110,10 @@ final class Transfer {
             }
             return transfer.rewind(to: position)
         }
+        set(CURLOPT_PREREQDATA, context)
+        apus_easy_set_before(easy) { context, _, _, _, _ in
+            Transfer.from(context)?.willSend() ?? CURL_PREREQFUNC_ABORT
+        }
         set(CURLOPT_OPENSOCKETDATA, loop)
         set(CURLOPT_CLOSESOCKETDATA, loop)
         apus_easy_set_open(easy, EventLoop.openSocket)
@@ -143,6 +157,7 @@ final class Transfer {
             set(CURLOPT_CONNECT_TO, connectTo)
         }
         prepareMethod(request)
+        prepareBody(pending)
         prepareHeaders(request)
         set(CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
         if case .streaming(let buffer) = pending.receiver {
@@ -170,6 +185,17 @@ final class Transfer {
             apus_easy_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
             method.withCString { set(CURLOPT_CUSTOMREQUEST, $0) }
         }
+    }
+
+    private func prepareBody(_ pending: PendingRequest) {
+        guard let body = pending.request.body else { return }
+        // How much of a short one went out nobody can say, so it is not for what must not be sent again.
+        guard pending.request.maySendAgain, (1...Self.sendSize).contains(body.count) else {
+            return set(CURLOPT_POSTFIELDS, nil)
+        }
+        shortBody = body.pieces.joined()
+        shortBody.withUnsafeBytes { set(CURLOPT_POSTFIELDS, $0.baseAddress) }
+        pending.request.body = nil
     }
 
     private func prepareHeaders(_ request: HTTPRequest) {
@@ -278,23 +304,28 @@ final class Transfer {
         if isEnd, !hasHead { hasHead = apus_easy_get_long(easy, CURLINFO_RESPONSE_CODE) >= 200 }
         let buffer: StreamBuffer? = if case .streaming(let buffer) = pending.receiver { buffer } else { nil }
         guard pending.request.wantsHeaders || buffer != nil else { return count }
-        let line = Self.text(UnsafeRawBufferPointer(start: bytes, count: count))
+        let line = RawSpan(_unsafeStart: bytes, byteCount: count)
         if isEnd {
             if let buffer, hasHead { finishHead(buffer) }
-        } else if line.utf8.starts(with: "HTTP/".utf8), !hasHead {
+        } else if line.starts(with: "HTTP/"), !hasHead {
             // The fields of an interim response are not those of the final one.
             headers.removeAll(keepingCapacity: true)
-        } else if let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")) {
-            let value = ASCII.trimmed(line[line.utf8.index(after: colon)...])
-            headers.append(HTTPField(String(ASCII.trimmed(line[..<colon])), String(value)))
+        } else if let colon = line.firstOffset(of: UInt8(ascii: ":")) {
+            headers.append(HTTPField(Self.text(line, 0..<colon), Self.text(line, colon + 1..<count)))
         }
         return count
     }
 
-    /// A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of which nothing gets lost.
-    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
-        String(validating: bytes, as: UTF8.self)
-            ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
+    /// A part of a line without the white space around it. A field's value is bytes: what is no UTF-8 is taken for the older Latin-1, of
+    /// which nothing gets lost.
+    private static func text(_ line: RawSpan, _ part: Range<Int>) -> String {
+        var (start, end) = (part.lowerBound, part.upperBound)
+        while start < end, ASCII.isWhitespace(line[start]) { start += 1 }
+        while start < end, ASCII.isWhitespace(line[end - 1]) { end -= 1 }
+        return line.extracting(start..<end).withUnsafeBytes { bytes in
+            String(validating: bytes, as: UTF8.self)
+                ?? String(String.UnicodeScalarView(bytes.lazy.map { Unicode.Scalar($0) }))
+        }
     }
 
     private func finishHead(_ buffer: StreamBuffer) {
@@ -317,15 +348,28 @@ final class Transfer {
         deadlines.end(at: time)
     }
 
+    /// libcurl is about to send the request; again, if the kept connection turned out to have ended.
+    private func willSend() -> Int32 {
+        guard shortBody.count > 0 else { return CURL_PREREQFUNC_OK }
+        guard hasSent else {
+            hasSent = true
+            return CURL_PREREQFUNC_OK
+        }
+        return maySendAgain() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+    }
+
     /// libcurl sends the body again from there: on a new connection, since the kept one turned out to have ended.
     private func rewind(to position: PiecedBytes.Position) -> Int32 {
-        timesSentAgain += 1
-        guard let pending, pending.request.maySendAgain, timesSentAgain == 1 else {
-            abort = HTTPClientError(.reset, "the kept connection ended before a response came")
-            return CURL_SEEKFUNC_FAIL
-        }
+        guard maySendAgain() else { return CURL_SEEKFUNC_FAIL }
         sent = position
         return CURL_SEEKFUNC_OK
+    }
+
+    private func maySendAgain() -> Bool {
+        timesSentAgain += 1
+        if let pending, pending.request.maySendAgain, timesSentAgain == 1 { return true }
+        abort = HTTPClientError(.reset, "the kept connection ended before a response came")
+        return false
     }
 
     private func fill(_ bytes: UnsafeMutablePointer<CChar>?, _ room: Int) -> Int {
@@ -411,6 +455,10 @@ final class Transfer {
         deadlines = StreamDeadlines()
         errorText[0] = 0
         headers.removeAll()
+        if shortBody.count > 0 {
+            set(CURLOPT_POSTFIELDS, nil)
+            shortBody = ByteBuffer()
+        }
         if fields != nil {
             set(CURLOPT_HTTPHEADER, nil)
             curl_slist_free_all(fields)

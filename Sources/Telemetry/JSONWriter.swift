@@ -2,8 +2,18 @@
 /// the closures; a member's name is written as it is given, in the order of the calls.
 ///
 ///     var json = JSONWriter()
-///     json.object { $0.member("name", "a"); $0.array("ports") { $0.value(8000) } }
+///     json.object { $0.member("name", "a"); $0.array("ports") { $0.value(8000) }; $0.member(.init(scorer), 0.5) }
 package struct JSONWriter {
+    /// The name of a member: a literal, which must need no escape, or any text.
+    package struct Name: ExpressibleByStringLiteral, Sendable {
+        fileprivate enum Text { case plain(StaticString), any(String) }
+        fileprivate let text: Text
+
+        package init(_ text: StaticString) { self.text = .plain(text) }
+        package init(stringLiteral text: StaticString) { self.text = .plain(text) }
+        package init(_ text: String) { self.text = .any(text) }
+    }
+
     /// What was written so far.
     package private(set) var bytes: [UInt8] = []
     private var needsComma = false
@@ -22,38 +32,38 @@ package struct JSONWriter {
         nested(open: "[", close: "]", elements)
     }
 
-    package mutating func object(_ name: String, _ members: (inout JSONWriter) -> Void) {
+    package mutating func object(_ name: Name, _ members: (inout JSONWriter) -> Void) {
         key(name)
         object(members)
     }
 
-    package mutating func array(_ name: String, _ elements: (inout JSONWriter) -> Void) {
+    package mutating func array(_ name: Name, _ elements: (inout JSONWriter) -> Void) {
         key(name)
         array(elements)
     }
 
-    package mutating func member(_ name: String, _ value: String?) {
+    package mutating func member(_ name: Name, _ value: String?) {
         key(name)
         self.value(value)
     }
 
-    package mutating func member(_ name: String, _ value: (some BinaryInteger)?) {
+    package mutating func member(_ name: Name, _ value: (some BinaryInteger)?) {
         key(name)
         self.value(value)
     }
 
-    package mutating func member(_ name: String, _ value: Bool) {
+    package mutating func member(_ name: Name, _ value: Bool) {
         key(name)
         self.value(value)
     }
 
     /// A number; `null` when it is not finite, which JSON cannot say.
-    package mutating func member(_ name: String, _ value: Double?) {
+    package mutating func member(_ name: Name, _ value: Double?) {
         key(name)
         self.value(value)
     }
 
-    package mutating func member(_ name: String, _ value: Float?) {
+    package mutating func member(_ name: Name, _ value: Float?) {
         key(name)
         self.value(value)
     }
@@ -97,7 +107,7 @@ package struct JSONWriter {
     // MARK: Parts that the logs write themselves
 
     /// Writes a member's value by appending raw bytes, which must be one JSON value.
-    mutating func member(_ name: String, raw write: (inout [UInt8]) -> Void) {
+    mutating func member(_ name: Name, raw write: (inout [UInt8]) -> Void) {
         key(name)
         separate()
         write(&bytes)
@@ -108,11 +118,15 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "\n"))
     }
 
-    private mutating func key(_ name: String) {
+    private mutating func key(_ name: Name) {
         separate()
         bytes.append(UInt8(ascii: "\""))
-        bytes.append(escaping: name)
-        bytes.append(text: "\":")
+        switch name.text {
+        case .plain(let text): bytes.append(text: text)
+        case .any(let text): bytes.append(escaping: text)
+        }
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: ":"))
         needsComma = false
     }
 

@@ -107,7 +107,7 @@ struct AdminPages: Sendable {
             json.member("address", endpoint.address)
             json.member("port", endpoint.port)
             json.object("labels") { json in
-                for (name, value) in endpoint.labels.sorted(by: { $0.key < $1.key }) { json.member(name, value) }
+                for (name, value) in endpoint.labels.sorted(by: { $0.key < $1.key }) { json.member(.init(name), value) }
             }
             json.member("fresh", snapshot.isFresh(index, at: now, threshold: pool.stalenessThreshold))
             json.object("scrape") { json in

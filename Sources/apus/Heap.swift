@@ -10,6 +10,14 @@ enum Heap {
         guard getenv("MALLOC_ARENA_MAX") == nil else { return }
         mallopt(M_ARENA_MAX, Int32(clamping: max(2, pollers)))
     }
+
+    /// Keeps what is freed at the end of a heap for the next who asks. The allocator would give back more than 128 KB of it at once and fetch it
+    /// again page by page: libcurl's buffer of 64 KB, freed and allocated with each scrape, cost up to a third of an idle Apus so. The limit for
+    /// mappings has to be set beside it, since the allocator then no longer learns it from the sizes it sees.
+    static func keepEnds() {
+        if getenv("MALLOC_TRIM_THRESHOLD_") == nil { mallopt(M_TRIM_THRESHOLD, 2 << 20) }
+        if getenv("MALLOC_MMAP_THRESHOLD_") == nil { mallopt(M_MMAP_THRESHOLD, 4 << 20) }
+    }
 }
 
 /// Gives back to the system what a burst of requests has left free inside the heap.

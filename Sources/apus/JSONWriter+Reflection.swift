@@ -2,7 +2,7 @@ internal import Telemetry
 
 extension JSONWriter {
     /// The stored properties of a value, for a page that shows what is in effect; what plugins remember of requests is not among them.
-    mutating func reflect(_ name: String, _ value: Any) {
+    mutating func reflect(_ name: Name, _ value: Any) {
         let mirror = Mirror(reflecting: value)
         object(name) { json in json.members(of: mirror) }
     }
@@ -10,11 +10,11 @@ extension JSONWriter {
     private mutating func members(of mirror: Mirror) {
         for (label, value) in mirror.children {
             guard let label else { continue }
-            write(label, value)
+            write(Name(label), value)
         }
     }
 
-    private mutating func write(_ name: String, _ value: Any) {
+    private mutating func write(_ name: Name, _ value: Any) {
         switch value {
         case let value as Bool: member(name, value)
         case let value as Int: member(name, value)

@@ -38,6 +38,7 @@ enum Main {
         let signals = EndingSignals.receive()
         Descriptors.raiseLimit()
         Heap.share(pollers: options.ioThreads)
+        Heap.keepEnds()
         do {
             let service = try Service(options)
             await service.run(until: signals)

@@ -27,7 +27,10 @@ final class Service: Sendable {
     private let reload: ConfigurationReload
     private let endpoints: EndpointSource
     private let cluster: Cluster?
+    /// For sub-requests and everything else that is asked of others but metrics.
     private let client: HTTPClient
+    /// A thread of its own for what is asked all the time, or several: it must hold up neither sub-requests nor news of the pool.
+    private let scrapeClients: [HTTPClient]
     private let traces: TraceExport?
     private let scraper: Scraper?
     private let readiness: Readiness
@@ -123,7 +126,8 @@ final class Service: Sendable {
         }
         pages.review = cluster?.review
         traces = tracer.map { [client, log] in TraceExport($0, client: client, log: log) }
-        scraper = Self.scraper(setup, pool, client, options, telemetry, log)
+        scrapeClients = setup.metrics == nil ? [] : Self.scrapeClients()
+        scraper = Self.scraper(setup, pool, scrapeClients, options, telemetry, log)
 
         let limits = PickerLimits(
             requestBodyBytes: options.maxRequestBodyBytes,
@@ -218,6 +222,7 @@ final class Service: Sendable {
         cluster?.stop()
         tls?.stop()
         scraper?.stop()
+        for client in scrapeClients { client.shutdown() }
         await traces?.stop()
         client.shutdown()
     }
@@ -269,10 +274,16 @@ final class Service: Sendable {
         return configuration
     }
 
+    /// More than one matters for pools of many hundreds only; see `ScrapeShare`.
+    private static func scrapeClients() -> [HTTPClient] {
+        let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        return (0..<max(1, min(4, cores))).map { _ in HTTPClient(threadName: "apus-scrape") }
+    }
+
     private static func scraper(
         _ setup: SchedulingSetup,
         _ pool: Pool,
-        _ client: HTTPClient,
+        _ clients: [HTTPClient],
         _ options: ServeOptions,
         _ telemetry: Telemetry,
         _ log: Logger
@@ -291,7 +302,7 @@ final class Service: Sendable {
             standard: metrics.extractor.defaultEngine,
             described: metrics.extractor.engines
         )
-        return Scraper(pool: pool, client: client, settings: settings, dialects: dialects) { event in
+        return Scraper(pool: pool, clients: clients, settings: settings, dialects: dialects) { event in
             switch event {
             case .succeeded(let endpoint, let seconds, let isTransition):
                 telemetry.scraped(outcome: "ok", nanoseconds: UInt64(seconds * 1e9))

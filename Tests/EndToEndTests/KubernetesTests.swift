@@ -31,17 +31,12 @@ private struct Cluster: Sendable {
         return plan
     }
 
-    func put(_ port: Int, isReady: Bool = true, isEnding: Bool = false) throws {
+    func put(_ port: Int, isReady: Bool = true) throws {
         let annotation = #","annotations":{"inference.networking.k8s.io/active-ports":"\#(port)"}"#
-        let end = isEnding ? #","deletionTimestamp":"2026-11-21T00:00:00Z","deletionGracePeriodSeconds":30"# : ""
         try fake.put(
             FakeKubernetes.pods(),
-            FakeKubernetes.pod(name(port), address: "127.0.0.1", isReady: isReady, metadata: annotation + end)
+            FakeKubernetes.pod(name(port), address: "127.0.0.1", isReady: isReady, metadata: annotation)
         )
-    }
-
-    func delete(_ port: Int) {
-        fake.delete(FakeKubernetes.pods(), name(port))
     }
 
     private func name(_ port: Int) -> String { "server-\(port)" }
@@ -86,60 +81,6 @@ struct KubernetesTests {
         try await eventually("ready") { try await apus.page("/readyz").status == 200 }
         #expect(apus.process.output.split(separator: "\n").filter { $0.contains("no such InferencePool") }.count == 1)
         #expect(try await apus.process.terminate() == .exited(0))
-    }
-
-    @Test("A rolling update fails no request")
-    func rollingUpdate() async throws {
-        let cluster = try Cluster()
-        try await withDeployment(cluster.plan(servers: 4, initial: 2)) { deployment in
-            let ports = deployment.servers.map(\.port)
-            try await deployment.apus.waitUntilFresh(Array(ports[..<2]))
-            let end = EventLog<Bool>()
-            try await withThrowingTaskGroup(of: (sent: Int, failed: [String]).self) { group in
-                for client in 0..<4 {
-                    group.addTask {
-                        var (sent, failed) = (0, [String]())
-                        while end.entries.isEmpty {
-                            let request = Ask.completion(
-                                "client \(client) asks \(sent)",
-                                stream: sent % 2 == 0,
-                                tokens: 20
-                            )
-                            let response = try await deployment.send(request).response
-                            if response.status != 200 { failed.append("\(response.status) \(response.text)") }
-                            sent += 1
-                        }
-                        return (sent, failed)
-                    }
-                }
-                // What the API says while a deployment with two replicas is rolled over, one pod after the other.
-                for (old, new) in [(0, 2), (1, 3)] {
-                    try cluster.put(ports[new], isReady: false)
-                    try cluster.put(ports[new])
-                    try await deployment.apus.waitUntilFresh([ports[new]])
-                    try cluster.put(ports[old], isEnding: true)
-                    try await eventually("the old pod gets no more requests") {
-                        try await deployment.apus.endpoints()[ports[old]] == nil
-                    }
-                    try cluster.put(ports[old], isReady: false, isEnding: true)
-                    // A server ends when it has answered what it had.
-                    try await eventually("the old pod is idle") {
-                        let page = try await HTTPTestClient(port: ports[old]).get("/metrics").text
-                        return page.split(separator: "\n").filter { $0.hasPrefix("vllm:num_requests_running") }
-                            .allSatisfy { $0.hasSuffix(" 0") || $0.hasSuffix(" 0.0") }
-                    }
-                    try await deployment.simulators[old].kill()
-                    cluster.delete(ports[old])
-                }
-                for _ in 0..<20 { _ = try await deployment.send(Ask.completion()) }
-                end.append(true)
-                for try await (sent, failed) in group {
-                    #expect(failed.isEmpty)
-                    #expect(sent > 0)
-                }
-            }
-            #expect(try await Set(deployment.apus.endpoints().keys) == Set(ports[2...]))
-        }
     }
 
     @Test("A pod that flaps is an endpoint while it is ready and no longer, and does not fill the log")

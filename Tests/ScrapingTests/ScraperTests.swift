@@ -1,5 +1,6 @@
 import Bytes
 import Certificates
+import Glibc
 import Pool
 import Scraping
 import SubRequests
@@ -45,7 +46,7 @@ private final class Bench: Sendable {
         settings.seed = 1
         settings.trust = trust
         let log = log
-        scraper = Scraper(pool: pool, client: client, settings: settings) { event in
+        scraper = Scraper(pool: pool, clients: [client], settings: settings) { event in
             switch event {
             case .succeeded(let endpoint, _, let isTransition):
                 log.append(.succeeded(endpoint.identity.name, isTransition: isTransition))
@@ -268,5 +269,38 @@ struct ScraperTests {
         await bench.log.wait { entries in Dictionary(grouping: entries, by: \.name).filter { $1.count >= 3 }.count == 60
         }
         _ = await bench.snapshot { $0.metrics.allSatisfy { $0.waitingQueueSize == 1 } }
+    }
+
+    @Test("Several threads share the endpoints of a large pool, and each of them is one thread's")
+    func threads() async throws {
+        let server = try FakeHTTPServer { _ in .text(page(waiting: 1)) }
+        let pool = Pool(stalenessThreshold: .seconds(2))
+        let clients = (0..<3).map { _ in HTTPClient(threadName: "apus-scrape") }
+        var settings = ScrapeSettings()
+        settings.interval = .milliseconds(500)
+        settings.timeout = .seconds(60)
+        let log = EventLog<(name: String, thread: UInt)>()
+        let scraper = Scraper(pool: pool, clients: clients, settings: settings) { event in
+            if case .succeeded(let endpoint, _, _) = event {
+                log.append((endpoint.identity.name, pthread_self()))
+            }
+        }
+        defer {
+            scraper.stop()
+            for client in clients { client.shutdown() }
+        }
+        pool.replaceEndpoints(
+            (0..<600).map {
+                EndpointDescription(name: "\($0)", namespace: "n", address: "127.0.0.1", port: server.port)
+            }
+        )
+        scraper.start()
+        await log.wait { entries in
+            Dictionary(grouping: entries, by: \.name).filter { $1.count >= 2 }.count == 600
+        }
+        let threads = Dictionary(grouping: log.entries, by: \.name).mapValues { Set($0.map(\.thread)) }
+        #expect(threads.values.allSatisfy { $0.count == 1 })
+        #expect(Set(threads.values).count == 3)
+        #expect(threads["0"] == threads["255"] && threads["0"] != threads["256"])
     }
 }

@@ -24,7 +24,7 @@ struct ForwardedHeadersTests {
 
     private func builder(_ fields: [(String, [UInt8])], ownNames: Set<String> = []) -> ForwardedHeaders {
         var builder = ForwardedHeaders.Builder(ownNames: ownNames)
-        for (name, value) in fields { builder.append(name: name.utf8, value: value) }
+        for (name, value) in fields { builder.append(name: bytes(name).span.bytes, value: value.span.bytes) }
         return builder.finish()
     }
 

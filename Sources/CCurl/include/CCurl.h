@@ -31,6 +31,12 @@ static inline CURLcode apus_easy_set_seek(CURL *easy, int (*function)(void *cont
     return curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, function);
 }
 
+// `function` is called each time before the request is sent on a connection.
+static inline CURLcode apus_easy_set_before(
+    CURL *easy, int (*function)(void *context, char *peer, char *own, int peer_port, int own_port)) {
+    return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, function);
+}
+
 static inline CURLcode apus_easy_set_open(
     CURL *easy, curl_socket_t (*function)(void *context, curlsocktype purpose, struct curl_sockaddr *address)) {
     return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, function);

@@ -17,6 +17,8 @@ package struct DNSResolver: Sendable {
     /// Why nothing is known of a name.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
+        /// Somebody has answered, but not for this name.
+        fileprivate var isAnswered = false
     }
 
     package var servers: [Server]
@@ -57,10 +59,18 @@ package struct DNSResolver: Sendable {
     func records(_ name: String, _ type: DNSType) throws(Failure) -> (
         records: [DNSRecord], additional: [String: [String]]
     ) {
+        var failure: Failure?
         for candidate in candidates(name) {
-            let answer = try ask(candidate, type)
-            if !answer.records.isEmpty { return (answer.records, answer.additional) }
+            do {
+                let answer = try ask(candidate, type)
+                if !answer.records.isEmpty { return (answer.records, answer.additional) }
+            } catch {
+                // Servers refuse names with endings that are not theirs, and may know the next one all the same. Of silence there would only be more.
+                guard error.isAnswered else { throw error }
+                failure = failure ?? error
+            }
         }
+        if let failure { throw failure }
         return ([], [:])
     }
 
@@ -73,7 +83,7 @@ package struct DNSResolver: Sendable {
 
     /// The first answer that one of the servers can give.
     private func ask(_ name: String, _ type: DNSType) throws(Failure) -> DNSAnswer {
-        var problem = "no server"
+        var problem = Failure(description: "no server")
         for _ in 0..<max(1, attempts) {
             for server in servers {
                 let id = UInt16.random(in: .min ... .max)
@@ -84,24 +94,25 @@ package struct DNSResolver: Sendable {
                     try? DNSMessage.answer(bytes, to: name, type, id: id)
                 }
                 guard var answer = exchange.overUDP() else {
-                    problem = "\(server.address) does not answer for \(name)"
+                    problem = Failure(description: "\(server.address) does not answer for \(name)")
                     continue
                 }
                 if answer.isCut {
                     guard let whole = exchange.overTCP() else {
-                        problem = "\(server.address) does not answer for \(name) over TCP"
+                        problem = Failure(description: "\(server.address) does not answer for \(name) over TCP")
                         continue
                     }
                     answer = whole
                 }
                 if case .failed(let code) = answer.outcome {
-                    problem = "\(server.address) answers for \(name) with code \(code)"
+                    let description = "\(server.address) answers for \(name) with code \(code)"
+                    problem = Failure(description: description, isAnswered: true)
                     continue
                 }
                 return answer
             }
         }
-        throw Failure(description: problem)
+        throw problem
     }
 }
 

@@ -148,8 +148,8 @@ extension Exchange {
     /// Keeps an eye on a decode that could be run again.
     private func watch(_ active: OrchestratedExchange) {
         guard !record.isStreaming else { return }
-        active.watchdog = Watchdog(every: .seconds(1), at: active.orchestrator.settings.decodeTimeout) {
-            [call, alarms] in alarms.raise(.watchdog, call)
+        active.watched = director.silence.watch(until: active.orchestrator.settings.decodeTimeout) { [call, alarms] in
+            alarms.raise(.decodeIsSilent, call)
         }
     }
 
@@ -175,7 +175,7 @@ extension Exchange {
                 throw RelayBroken(reason: "prefill")
             }
         }
-        if reasons.contains(.watchdog), record.responseHeadersAt == 0, mayRescue(active) {
+        if reasons.contains(.decodeIsSilent), record.responseHeadersAt == 0, mayRescue(active) {
             if isGone(order) {
                 try await rescue(active, from: .gone)
             } else if let limit = active.orchestrator.settings.decodeTimeout,
@@ -258,7 +258,7 @@ extension Exchange {
     func rescue(_ active: OrchestratedExchange, from trouble: Trouble) async throws {
         guard let request = active.request, let order = active.order else { return }
         active.isRescued = true
-        active.watchdog = nil
+        active.watched = nil
         // What the client gets in the end is what counts.
         record.errorCode = nil
         active.heldHead = nil

@@ -18,7 +18,8 @@ final class OrchestratedExchange {
     var isRescued = false
     /// The head of a decode's response while the prefill beside it may still fail: until then Envoy is not told to pass it on.
     var heldHead: HeldHead?
-    var watchdog: Watchdog?
+    /// While the decode may be run again.
+    var watched: WatchedDecode?
     let journal: RequestJournal
 
     struct HeldHead {
@@ -38,35 +39,9 @@ final class OrchestratedExchange {
 
     /// Lets go of all that another leg would need.
     func letGo() {
-        watchdog = nil
+        watched = nil
         if let request = request.take() { orchestrator.end(request) }
         order?.releaseBody()
-    }
-}
-
-/// Calls the exchange now and then, and once at a certain time, while a decode is silent. Dropping it ends it.
-final class Watchdog: Sendable {
-    private let tasks: [Task<Void, Never>]
-
-    /// - Parameter limit: that time, from now; nil for none.
-    init(every period: Duration, at limit: Duration?, _ action: @escaping @Sendable () -> Void) {
-        var tasks = [
-            Task {
-                while (try? await Task.sleep(for: period)) != nil { action() }
-            }
-        ]
-        if let limit {
-            tasks.append(
-                Task {
-                    if (try? await Task.sleep(for: limit)) != nil { action() }
-                }
-            )
-        }
-        self.tasks = tasks
-    }
-
-    deinit {
-        for task in tasks { task.cancel() }
     }
 }
 

@@ -16,7 +16,7 @@ package struct SubRequestTransport: LegTransport {
         self.requester = requester
         self.trace = trace
         var builder = ForwardedHeaders.Builder(ownNames: ControlHeaders.notForwarded)
-        headers.forEach { name, value in builder.append(name: name, value: value) }
+        headers.forEach { name, value in builder.append(name: name.span.bytes, value: value.span.bytes) }
         forwarded = builder.finish()
     }
 

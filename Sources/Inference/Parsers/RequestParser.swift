@@ -23,7 +23,7 @@ extension RequestParser {
 /// One parser reads everything, as the Gateway API Inference Extension's one did. Of several, the one with the longest claim that ends the
 /// path does; a request that nobody claims goes to the first that claims nothing.
 package struct ParserSelection: Sendable {
-    private let claims: [(suffix: [UInt8], parser: any RequestParser)]
+    private let claims: PathEndings<any RequestParser>
     private let fallback: (any RequestParser)?
     /// How the usage of an `application/grpc` response is to be read.
     package let readsGRPCUsage: Bool
@@ -36,7 +36,7 @@ package struct ParserSelection: Sendable {
     private static let defaultPath = "/v1/completions"
 
     package init(_ parsers: [any RequestParser]) {
-        claims = parsers.count < 2 ? [] : Self.claims(of: parsers)
+        claims = PathEndings(parsers.count < 2 ? [] : Self.claims(of: parsers))
         fallback = parsers.count < 2 ? parsers.first : parsers.first { $0.claims.isEmpty }
         readsGRPCUsage = parsers.contains { $0.readsGRPCUsage }
     }
@@ -57,12 +57,10 @@ package struct ParserSelection: Sendable {
         }
     }
 
-    private static func claims(of parsers: [any RequestParser]) -> [(suffix: [UInt8], parser: any RequestParser)] {
+    private static func claims(of parsers: [any RequestParser]) -> [(text: String, value: any RequestParser)] {
         // Who stands behind a parser that takes everything is not asked.
         let asked = parsers.prefix { !$0.claims.isEmpty }
-        // The sort keeps the order of equals, so of two equal claims the first parser's counts.
-        return asked.flatMap { parser in parser.claims.map { (suffix: Array($0.utf8), parser: parser) } }
-            .sorted { $0.suffix.count > $1.suffix.count }
+        return asked.flatMap { parser in parser.claims.map { (text: $0, value: parser) } }
     }
 
     /// Reads a body with the parser that the path, which may have a query, calls for.
@@ -70,28 +68,10 @@ package struct ParserSelection: Sendable {
         _ body: borrowing ByteBuffer,
         path: String?
     ) throws(InferenceError) -> InferenceRequest? {
-        let path = Self.bare(path.flatMap { $0.isEmpty ? nil : $0 } ?? Self.defaultPath)
-        guard let parser = parser(for: path) else {
+        let path = PathEndings<Void>.bare(path.flatMap { $0.isEmpty ? nil : $0 } ?? Self.defaultPath)
+        guard let parser = claims.value(for: path) ?? fallback else {
             throw InferenceError(message: "no parser registered matching path suffix for: \(path)")
         }
         return try parser.parse(body, path: path)
-    }
-
-    private func parser(for path: String) -> (any RequestParser)? {
-        let bytes = path.utf8
-        let claim = claims.first {
-            bytes.count >= $0.suffix.count && bytes.suffix($0.suffix.count).elementsEqual($0.suffix)
-        }
-        return claim?.parser ?? fallback
-    }
-
-    /// The path without query, fragment and slashes at its end.
-    private static func bare(_ path: String) -> String {
-        var bytes = path.utf8[...]
-        if let end = bytes.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
-            bytes = bytes[..<end]
-        }
-        while bytes.last == UInt8(ascii: "/") { bytes = bytes.dropLast() }
-        return String(bytes) ?? path
     }
 }

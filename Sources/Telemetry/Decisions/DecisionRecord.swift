@@ -215,7 +215,7 @@ extension ProfileDecision {
                         json.member("endpoint", endpoint(position))
                         json.object("scores") { json in
                             for (row, scorer) in scorers.enumerated() {
-                                json.member(scorer, score(scorer: row, position: position))
+                                json.member(.init(scorer), score(scorer: row, position: position))
                             }
                         }
                         json.member("total", total(position))
@@ -231,7 +231,7 @@ extension ProfileDecision {
 
 extension JSONWriter {
     /// A member whose value is a time in RFC 3339.
-    package mutating func member(_ name: String, time wallNanoseconds: UInt64) {
+    package mutating func member(_ name: Name, time wallNanoseconds: UInt64) {
         member(
             name,
             raw: { bytes in

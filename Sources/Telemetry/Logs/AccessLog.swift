@@ -40,8 +40,8 @@ package final class AccessLog: Sendable {
 
     /// The times of the phases that were reached, in nanoseconds: each from the one before, the last two from the
     /// request's beginning.
-    private static func eachPhase(_ record: RequestRecord, _ body: (String, UInt64) -> Void) {
-        func phase(_ name: String, _ start: UInt64, _ end: UInt64) {
+    private static func eachPhase(_ record: RequestRecord, _ body: (StaticString, UInt64) -> Void) {
+        func phase(_ name: StaticString, _ start: UInt64, _ end: UInt64) {
             if let time = record.time(from: start, to: end) { body(name, time) }
         }
         phase("bodyMs", record.receivedAt, record.bodyCompleteAt)
@@ -72,9 +72,9 @@ package final class AccessLog: Sendable {
             json.member("endpoint", record.pick?.address)
             json.member("total", total(record))
             json.object("scores") { json in
-                eachScore(record) { json.member($0, $1) }
+                eachScore(record) { json.member(.init($0), $1) }
             }
-            eachPhase(record) { name, time in json.member(name, raw: { $0.append(millisecondsOf: time) }) }
+            eachPhase(record) { name, time in json.member(.init(name), raw: { $0.append(millisecondsOf: time) }) }
             json.member("status", record.status == 0 ? nil : record.status)
             json.member("promptTokens", record.usage.promptTokens)
             json.member("cachedTokens", record.usage.cachedTokens)

@@ -79,10 +79,10 @@ package struct Logger: Sendable {
                 json.member("message", message)
                 for (name, value) in fields {
                     switch value {
-                    case let number as any BinaryInteger: json.member(name, raw: { $0.append(decimal: number) })
-                    case let number as Double: json.member(name, number)
-                    case let truth as Bool: json.member(name, truth)
-                    default: json.member(name, value.description.clipped(to: 4096))
+                    case let number as any BinaryInteger: json.member(.init(name), raw: { $0.append(decimal: number) })
+                    case let number as Double: json.member(.init(name), number)
+                    case let truth as Bool: json.member(.init(name), truth)
+                    default: json.member(.init(name), value.description.clipped(to: 4096))
                     }
                 }
             }

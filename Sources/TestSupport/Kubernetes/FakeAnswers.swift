@@ -83,6 +83,9 @@ extension FakeKubernetes.State {
     }
 
     private mutating func list(_ request: FakeKubernetes.Request) -> Answered {
+        if let list = recorded.last(where: { $0.request.path == request.path && $0.request.query == request.query }) {
+            return Answered(status: 200, body: list.body, isList: true)
+        }
         let limit = Int(request.query["limit"] ?? "") ?? .max
         let objects: [FakeObject]
         let listVersion: Int

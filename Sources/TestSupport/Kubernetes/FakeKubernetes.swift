@@ -35,6 +35,8 @@ package final class FakeKubernetes: Sendable {
         let object: FakeObject
         /// As they were before; nil for an object that is new.
         let labelsBefore: [String: String]?
+        /// What every watch is told instead; nil when the change says it.
+        var recordedLine: String?
     }
 
     struct Collection: Sendable {
@@ -59,6 +61,8 @@ package final class FakeKubernetes: Sendable {
         var compacted = 0
         var uid = 0
         var readers: [String: Reader] = [:]
+        /// Lists whose answers are given as they were recorded.
+        var recorded: [KubernetesRecording.List] = []
     }
 
     struct Watch: Sendable {

@@ -44,6 +44,7 @@ struct FakeObject: Sendable {
 extension FakeKubernetes.Change {
     /// As a watch with this query tells it; nil when it does not concern it. An object that a selector loses is deleted for the watch.
     func line(for query: [String: String]) -> String? {
+        if let recordedLine { return recordedLine }
         let isIn = object.matches(query)
         let wasIn = labelsBefore.map { FakeSelector(query["labelSelector"])?.matches($0) ?? false } ?? false
         let type: String
@@ -84,8 +85,27 @@ extension FakeKubernetes.State {
         record(path, "DELETED", before.with(["resourceVersion": "\(version)"]), before)
     }
 
-    private mutating func record(_ path: String, _ type: String, _ object: FakeObject, _ before: FakeObject?) {
-        let change = FakeKubernetes.Change(version: version, type: type, object: object, labelsBefore: before?.labels)
+    /// Takes over a change that a real server told in this line.
+    mutating func record(_ path: String, _ object: FakeObject, isDeleted: Bool, line: String) {
+        let before = collections[path]?.objects[object.name]
+        record(path, isDeleted ? "DELETED" : "PUT", object, before, line)
+        collections[path]?.objects[object.name] = isDeleted ? nil : object
+    }
+
+    private mutating func record(
+        _ path: String,
+        _ type: String,
+        _ object: FakeObject,
+        _ before: FakeObject?,
+        _ line: String? = nil
+    ) {
+        let change = FakeKubernetes.Change(
+            version: version,
+            type: type,
+            object: object,
+            labelsBefore: before?.labels,
+            recordedLine: line
+        )
         collections[path, default: .init()].changes.append(change)
         for watch in watches.values where watch.path == path { watch.commands.yield(.change(change)) }
     }

@@ -26,11 +26,13 @@ struct DNSDiscoveryTests {
         _ dns: FakeDNS,
         _ type: DNSDiscoverySettings.RecordType = .a,
         search: [String] = [],
+        dots: Int = 1,
         timeout: Duration = .seconds(30),
         _ body: () async throws -> Void
     ) async rethrows {
         var resolver = resolver(dns, timeout)
         resolver.search = search
+        resolver.dots = dots
         let asked = resolver
         let discovery = DNSDiscovery(settings(type), namespace: "prod", resolver: { asked }) { [events] in
             events.append($0)
@@ -160,6 +162,22 @@ struct DNSDiscoveryTests {
         }
         await run(dns, search: ["local", "svc.cluster.local"]) { await expect(["10.0.0.1:8000"]) }
         #expect(dns.questions.entries.first?.name == "vllm.example")
+    }
+
+    @Test("A server that refuses a name with one ending is asked for the next; only when none is known it has failed")
+    func refusedEnding() async throws {
+        let dns = try FakeDNS { question in
+            guard question.name == "vllm.example" else { return .code(5) }
+            return question.type == 1 ? .records([.a([10, 0, 0, 1])]) : .records([])
+        }
+        await run(dns, search: ["local"], dots: 5) {
+            await expect(["10.0.0.1:8000"])
+            dns.set { $0.name == "vllm.example" ? .code(3) : .code(5) }
+            let failure = await events.first { if case .failing = $0 { true } else { false } }
+            guard case .failing(let problem)? = failure else { return }
+            #expect(problem.contains("vllm.example.local"))
+        }
+        #expect(events.entries.count == 2)
     }
 
     @Test(
