@@ -53,8 +53,8 @@ struct IdleUsage {
     /// At the end.
     let residentMiB: Double
     let threads: Int
-    /// Cores of each of Apus's own threads, which in an idle Apus are those that scrape.
-    let ownThreads: [Double]
+    /// Cores of each of the threads with which Apus scrapes.
+    let scrapingThreads: [Double]
     /// Cores that nothing used on the machine; nil when the system does not tell.
     let machineIdleCores: Double?
 
@@ -67,7 +67,7 @@ struct IdleUsage {
         let seconds = monotonicSeconds() - start
         let idleAfter = machineIdleNanoseconds()
         self.seconds = seconds
-        ownThreads = after.cores(ofThreads: "apus-", since: before, seconds: seconds)
+        scrapingThreads = after.cores(ofThreads: "apus-scrape", since: before, seconds: seconds)
         machineIdleCores = idleBefore.flatMap { before in idleAfter.map { ($0 - before) / 1e9 / seconds } }
         cores = Double(after.cpuNanoseconds - before.cpuNanoseconds) / 1e9 / seconds
         contextSwitchesPerSecond = Double(after.contextSwitches - before.contextSwitches) / seconds

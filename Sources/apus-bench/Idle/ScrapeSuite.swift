@@ -52,8 +52,8 @@ enum ScrapeSuite {
             let row: [Spread?] = [
                 spread(\.usage.cores), spread { $0.usage.cores * 1e6 / max($0.scrapesPerSecond, 1) }, seen,
                 spread { $0.scrapesPerSecond / wanted * 100 }, spread(\.usage.contextSwitchesPerSecond),
-                spread(\.usage.residentMiB), spread { $0.usage.ownThreads.reduce(0, +) },
-                spread { ($0.usage.ownThreads.max() ?? 0) * 100 }, spread(\.serverCores), idle(rounds),
+                spread(\.usage.residentMiB), spread { $0.usage.scrapingThreads.reduce(0, +) },
+                spread { ($0.usage.scrapingThreads.max() ?? 0) * 100 }, spread(\.serverCores), idle(rounds),
             ]
             table.rows.append(Table.Row(title: count.grouped, key: "\(count)", values: row))
             cores.append(Chart.Point(x: Double(count), y: spread(\.usage.cores)))
@@ -110,8 +110,8 @@ enum ScrapeSuite {
     /// What kept apus from more scrapes: its threads, the page server's one, or the machine.
     private static func ceiling(_ rounds: [Round]) -> String {
         func median(_ value: (Round) -> Double) -> Double { Spread(rounds.map(value)).median }
-        let busiest = median { $0.usage.ownThreads.max() ?? 0 }
-        let threads = median { Double($0.usage.ownThreads.count) }
+        let busiest = median { $0.usage.scrapingThreads.max() ?? 0 }
+        let threads = median { Double($0.usage.scrapingThreads.count) }
         let server = median(\.serverCores)
         let unused = idle(rounds)?.median
         var text =
