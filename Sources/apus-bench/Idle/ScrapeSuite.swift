@@ -97,7 +97,9 @@ enum ScrapeSuite {
                 limit: limit,
                 digits: 3,
                 reason: "A scrape takes \(each) µs here, most of it libcurl's and the kernel's."
-                    + (isReached ? "" : " The rate wanted was not reached; this is the CPU that it would take.")
+                    + (isReached
+                        ? ""
+                        : " The rate wanted was not reached; this is the CPU that it would take. " + ceiling(rounds))
             )
         )
     }

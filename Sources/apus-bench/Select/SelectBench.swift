@@ -260,23 +260,25 @@ final class SelectBench {
                 let ways = rounds[0]?[comparison.theirs]?.compactMap(comparison.value) ?? []
                 theirs = zip(theirs, ways).map { $0 - $1 }
             }
-            let isMeasured = !mine.isEmpty && !theirs.isEmpty
+            // The ratio of the medians: differences of single rounds may be nothing.
+            let base = Spread(theirs).median
+            let isMeasured = !mine.isEmpty && base > 0
             return Goal(
                 title: "\(comparison.title), \(size)",
                 key: "\(comparison.key)_over_dynamo_\(blocks)_\(endpoints)",
                 unit: "",
-                // The ratio of the medians: differences of single rounds may be nothing.
-                value: isMeasured ? Spread(mine).median / max(Spread(theirs).median, 1e-3) : .nan,
+                value: isMeasured ? Spread(mine).median / base : .nan,
                 limit: 1,
                 digits: 2,
-                reason: isMeasured ? comparison.reason : whyNoPeer
+                reason: isMeasured ? comparison.reason : whyUnmeasured
             )
         }
     }
 
-    private var whyNoPeer: String {
+    private var whyUnmeasured: String {
         if peer == nil { return Peers.missing(DynamoService.title) }
-        return dynamo == nil ? "\(DynamoService.title) did not start." : "There are no rounds."
+        if dynamo == nil { return "\(DynamoService.title) did not start." }
+        return "Its figure less the way is nothing: the way's own noise was larger."
     }
 
     var chart: Chart {
