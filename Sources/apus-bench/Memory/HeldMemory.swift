@@ -45,16 +45,14 @@ struct HeldMemory {
         held = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         try Self.checkHeld(apus, kind, count, &faults)
         peak = try Self.highest(apus.pid)
-        for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
-            faults.append("\(kind.title): \(number) × \(failure)")
-        }
+        Self.hangUp(streams, client, kind, &faults)
         try Self.awaitEnd(apus, client, kind, &faults)
         after = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let others = try Self.hold(kind, client, apus, count)
         heldAgain = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         try Self.checkHeld(apus, kind, count, &faults)
         highest = try Self.highest(apus.pid)
-        _ = client.hangUp(others)
+        Self.hangUp(others, client, kind, &faults)
         try Self.awaitEnd(apus, client, kind, &faults)
     }
 
@@ -72,6 +70,17 @@ struct HeldMemory {
             client.pump(seconds: 0.1)
         }
         return streams
+    }
+
+    private static func hangUp(
+        _ streams: [LoadStream],
+        _ client: LoadClient,
+        _ kind: HeldKind,
+        _ faults: inout [String]
+    ) {
+        for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
+            faults.append("\(kind.title): \(number) × \(failure)")
+        }
     }
 
     private static func checkHeld(
