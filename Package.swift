@@ -116,8 +116,8 @@ let package = Package(
         executable(
             "apus-bench",
             [
-                "Admission", "Bytes", "CEpoll", "CGRPC", "ExtProc", "Inference", "Pool", "RPC", "RoutingSimulation",
-                "Scheduling",
+                "Admission", "Bytes", "CEpoll", "CGRPC", "EndpointPicker", "ExtProc", "Inference", "Pool", "RPC",
+                "RoutingSimulation", "Scheduling",
             ]
         ),
 

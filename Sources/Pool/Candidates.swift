@@ -48,9 +48,18 @@ package struct Candidates: Sendable {
         list = indexes.map { Self.candidate(at: $0, of: snapshot) }
     }
 
-    init(snapshot: Snapshot, _ members: some Sequence<(index: Int, preference: Preference)>, at now: MonotonicTime) {
+    /// Those of the subset.
+    init(snapshot: Snapshot, in subset: SubsetHint?, at now: MonotonicTime, staleAfter threshold: Duration) {
         self.snapshot = snapshot
-        list = members.map { Self.candidate(at: $0.index, of: snapshot, $0.preference, at: now) }
+        let nanoseconds = threshold.nanoseconds
+        var list: [Candidate] = []
+        list.reserveCapacity(snapshot.count)
+        for index in 0..<snapshot.count {
+            if let subset, !subset.contains(snapshot.endpoints[index]) { continue }
+            let preference = snapshot.scrapes.pieces[index].preference(at: now, staleAfter: nanoseconds)
+            list.append(Self.candidate(at: index, of: snapshot, preference, at: now))
+        }
+        self.list = list
     }
 
     private init(snapshot: Snapshot, list: [Candidate]) {
@@ -96,28 +105,40 @@ package struct Candidates: Sendable {
         at now: MonotonicTime? = nil
     ) -> Candidate {
         let load = snapshot.endpoints[index].load.reading(forPageUpTo: snapshot.marks[index], at: now)
-        // Only counts are read from the metrics here; binding the struct would retain its arrays.
-        let capacity = snapshot.metrics[index].cacheBlockSize * snapshot.metrics[index].cacheBlockCount
+        return snapshot.metrics.pieces[index].candidate(at: index, load, preference)
+    }
+}
+
+// Methods, for which the structs are borrowed: copies of them would retain their arrays, for every endpoint of every decision.
+
+extension ScrapeStatus {
+    fileprivate func preference(at now: MonotonicTime, staleAfter nanoseconds: Int64) -> Candidates.Preference {
+        reachable ? isFresh(at: now, nanoseconds: nanoseconds) ? .fresh : .stale : .unreachable
+    }
+}
+
+extension EndpointMetrics {
+    fileprivate func candidate(
+        at index: Int,
+        _ load: EndpointLoad.Reading,
+        _ preference: Candidates.Preference
+    ) -> Candidates.Candidate {
+        let capacity = cacheBlockSize * cacheBlockCount
         let unseenUsage = capacity > 0 ? Double(load.unseenTokens) / Double(capacity) : 0
-        return Candidate(
+        let foreign = waitingQueueSize + runningRequests - (load.requests - load.unseenRequests) - load.endedRequests
+        return Candidates.Candidate(
             index: index,
-            waiting: Float(snapshot.metrics[index].waitingQueueSize + load.unseenRequests),
-            running: Float(snapshot.metrics[index].runningRequests + load.unseenRequests),
+            waiting: Float(waitingQueueSize + load.unseenRequests),
+            running: Float(runningRequests + load.unseenRequests),
             queued: Float(
-                snapshot.metrics[index].freePlaces.queued(
-                    waiting: snapshot.metrics[index].waitingQueueSize,
+                freePlaces.queued(
+                    waiting: waitingQueueSize,
                     sent: load.unseenRequests,
                     ended: load.endedRequests
                 )
             ),
-            foreign: Float(
-                max(
-                    0,
-                    snapshot.metrics[index].waitingQueueSize + snapshot.metrics[index].runningRequests
-                        - (load.requests - load.unseenRequests) - load.endedRequests
-                )
-            ),
-            kvCacheUsage: Float(min(1, snapshot.metrics[index].kvCacheUsage + unseenUsage)),
+            foreign: Float(max(0, foreign)),
+            kvCacheUsage: Float(min(1, kvCacheUsage + unseenUsage)),
             inFlightRequests: load.requests,
             inFlightTokens: load.tokens,
             doneTokens: Float(load.doneTokens),

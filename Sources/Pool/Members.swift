@@ -5,11 +5,13 @@ final class Member {
     var endpoint: Endpoint
     var metrics = EndpointMetrics()
     var scrape = ScrapeStatus()
-    /// The last reservation that the newest page can know, and whether that page waits to be published.
+    /// The last reservation that the newest page can know.
     var mark: UInt64 = 0
+    /// Whether anything waits to be published, and whether a page does.
+    var isUnpublished = false
     var hasUnpublishedMark = false
     /// Its index in the list.
-    fileprivate var position: Int
+    fileprivate(set) var position: Int
     /// The latest replacement that named it.
     fileprivate var round: UInt64 = 0
 

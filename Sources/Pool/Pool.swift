@@ -20,7 +20,9 @@ package final class Pool: Sendable {
 
     private struct State {
         var members: Members
-        var hasUnpublished = false
+        /// Of what was published last, the members of which more was recorded since.
+        var latest = Snapshot.empty
+        var unpublished: [Member] = []
         var sourceHasAnswered = false
         /// Called when it has.
         var syncWaiters: [@Sendable () -> Void] = []
@@ -72,7 +74,6 @@ package final class Pool: Sendable {
         let waiters = state.withLock { state in
             state.sourceHasAnswered = true
             state.members.replace(with: descriptions)
-            state.hasUnpublished = true
             publish(&state)
             defer { state.syncWaiters = [] }
             return state.syncWaiters
@@ -132,31 +133,35 @@ package final class Pool: Sendable {
         publish()
     }
 
-    /// Makes what was recorded visible. Building a snapshot costs time in proportion to the pool, so call it once for a batch of pages.
+    /// Makes what was recorded visible. A snapshot costs time by the endpoints that have changed, and some more by all that there are, so
+    /// call it once for a batch of pages.
     package func publish() {
-        if state.withLock({ publish(&$0) }) { watch.snapshotPublished() }
+        let isNew = state.withLock { state in
+            if state.unpublished.isEmpty { return false }
+            publish(&state)
+            return true
+        }
+        if isNew { watch.snapshotPublished() }
         lingering.release(seenIn: snapshot)
     }
 
-    /// True when there was something to publish.
-    @discardableResult
-    private func publish(_ state: inout State) -> Bool {
-        guard state.hasUnpublished else { return false }
-        state.hasUnpublished = false
-        let snapshot = Snapshot(
-            endpoints: state.members.list.map(\.endpoint),
-            metrics: state.members.list.map(\.metrics),
-            scrapes: state.members.list.map(\.scrape),
-            marks: state.members.list.map(\.mark),
-            membership: state.members.version
-        )
+    private func publish(_ state: inout State) {
+        let membership = state.members.version
+        let changed = state.unpublished
+        state.unpublished = []
+        let snapshot =
+            state.latest.membership == membership
+            ? state.latest.updated(with: changed) : Snapshot(state.members.list, membership: membership)
+        state.latest = snapshot
         published.withLock { $0 = snapshot }
-        // After the swap: for a moment a request may count twice, but never not at all.
-        for member in state.members.list where member.hasUnpublishedMark {
+        for member in changed {
+            member.isUnpublished = false
+            guard member.hasUnpublishedMark else { continue }
             member.hasUnpublishedMark = false
+            guard state.members[number: member.endpoint.number] === member else { continue }
+            // After the swap: for a moment a request may count twice, but never not at all.
             member.endpoint.load.seen(upTo: member.mark)
         }
-        return true
     }
 
     /// Changes what is known of an endpoint, if it is still a member.
@@ -164,7 +169,9 @@ package final class Pool: Sendable {
         state.withLock { state in
             guard let member = state.members[number: endpoint.number] else { return }
             change(member)
-            state.hasUnpublished = true
+            guard !member.isUnpublished else { return }
+            member.isUnpublished = true
+            state.unpublished.append(member)
         }
     }
 
@@ -172,15 +179,7 @@ package final class Pool: Sendable {
 
     /// The endpoints a request may go to, all of the subset; which of them to prefer is theirs to say.
     package func candidates(in subset: SubsetHint? = nil, at now: MonotonicTime) -> Candidates {
-        let snapshot = snapshot
-        var eligible: [(index: Int, preference: Candidates.Preference)] = []
-        eligible.reserveCapacity(snapshot.count)
-        for index in 0..<snapshot.count {
-            if let subset, !subset.contains(snapshot.endpoints[index]) { continue }
-            let isFresh = snapshot.isFresh(index, at: now, threshold: stalenessThreshold)
-            eligible.append((index, snapshot.scrapes[index].reachable ? isFresh ? .fresh : .stale : .unreachable))
-        }
-        return Candidates(snapshot: snapshot, eligible, at: now)
+        Candidates(snapshot: snapshot, in: subset, at: now, staleAfter: stalenessThreshold)
     }
 
     /// Reserves a request's load on the candidate at `position`, unless another request has been sent there since the candidates' load was

@@ -22,6 +22,11 @@ final class PickerReplica {
     let readsPages: Bool
     /// How often in a row each server was seen with nothing to do and nothing new from here.
     private var idlePages: [Int]
+    /// The servers whose pages may tell something new, in order, and whether each is among them.
+    private var watched: [Int] = []
+    private var isWatched: [Bool]
+    /// By server; nil of one that is not listed.
+    private var endpoints: [Endpoint?] = []
 
     private static let firstPort = 8_000
 
@@ -31,6 +36,7 @@ final class PickerReplica {
         generator = SeededGenerator(seed: seed)
         _ = generator.next()
         idlePages = Array(repeating: 0, count: servers.count)
+        isWatched = Array(repeating: false, count: servers.count)
         // Pages of those with nothing to do need not come; a server that does not answer is known as one that refuses.
         pool = Pool(stalenessThreshold: .seconds(1_000_000), clock: { [clock] in clock.now })
         descriptions = servers.enumerated().map { number, server in
@@ -61,6 +67,8 @@ final class PickerReplica {
             reserves = true
             readsPages = false
         }
+        findEndpoints()
+        for server in servers.indices { watch(server) }
     }
 
     // MARK: Decisions
@@ -162,13 +170,18 @@ final class PickerReplica {
             }
             self.held[request.number] = held
         }
-        idlePages[result.endpoint.port - Self.firstPort] = 0
-        if let prefill = result.prefill { idlePages[prefill.endpoint.port - Self.firstPort] = 0 }
+        expectNews(of: result.endpoint.port - Self.firstPort)
+        if let prefill = result.prefill { expectNews(of: prefill.endpoint.port - Self.firstPort) }
         scheduler.record(inquiry, result)
         return Placement(
             server: result.endpoint.port - Self.firstPort,
             prefill: result.prefill.map { $0.endpoint.port - Self.firstPort }
         )
+    }
+
+    private func expectNews(of server: Int) {
+        idlePages[server] = 0
+        watch(server)
     }
 
     // MARK: What becomes of requests
@@ -197,7 +210,8 @@ final class PickerReplica {
         clock.set(time)
         // The reference does not learn of it.
         guard reserves else { return }
-        (idlePages[server], idlePages[other]) = (0, 0)
+        expectNews(of: server)
+        expectNews(of: other)
         if let endpoint = endpoint(of: server) { pool.suspect(endpoint, at: clock.now) }
         reserve(request, other, isPrefill: isPrefill)
     }
@@ -206,8 +220,24 @@ final class PickerReplica {
 
     func list(_ isListed: [Bool]) {
         pool.replaceEndpoints(descriptions.indices.filter { isListed[$0] }.map { descriptions[$0] })
-        for server in idlePages.indices { idlePages[server] = 0 }
+        findEndpoints()
+        for server in idlePages.indices {
+            idlePages[server] = 0
+            watch(server)
+        }
         index.prune(keeping: pool.snapshot)
+    }
+
+    private func findEndpoints() {
+        endpoints = Array(repeating: nil, count: servers.count)
+        for endpoint in pool.snapshot.endpoints { endpoints[endpoint.port - Self.firstPort] = endpoint }
+    }
+
+    /// The server has got something to do, or has gone: its pages are asked for until they tell nothing new.
+    func watch(_ server: Int) {
+        guard readsPages, !isWatched[server] else { return }
+        isWatched[server] = true
+        watched.insert(server, at: watched.firstIndex { $0 > server } ?? watched.count)
     }
 
     /// Asks every endpoint for its page that may tell something new; it comes later.
@@ -215,12 +245,12 @@ final class PickerReplica {
         clock.set(time)
         let now = clock.now
         var pages: [ScrapedPage] = []
-        for endpoint in pool.snapshot.endpoints {
-            let server = endpoint.port - Self.firstPort
+        watched.removeAll { server in
             let isIdle = engines[server].isIdle && !isDown[server]
             idlePages[server] = isIdle ? idlePages[server] + 1 : 0
             // The first tells what has ended, the second that nothing follows, the third nothing.
-            if idlePages[server] > 2 { continue }
+            isWatched[server] = idlePages[server] <= 2
+            guard isWatched[server], let endpoint = endpoints[server] else { return !isWatched[server] }
             pages.append(
                 ScrapedPage(
                     endpoint: endpoint,
@@ -228,6 +258,7 @@ final class PickerReplica {
                     page: isDown[server] ? nil : engines[server].page(at: time)
                 )
             )
+            return false
         }
         return pages
     }
@@ -257,7 +288,7 @@ final class PickerReplica {
     }
 
     private func endpoint(of server: Int) -> Endpoint? {
-        pool.snapshot.endpoints.first { $0.port == Self.firstPort + server }
+        endpoints[server]
     }
 }
 

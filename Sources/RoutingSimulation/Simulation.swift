@@ -133,6 +133,7 @@ package final class Simulation {
     private func deliver(_ flight: Flight, to server: Int, _ stage: ServingJob.Stage) {
         guard !isDown[server] else { return retry(flight, insteadOf: server, stage) }
         engines[server].submit(ServingJob(flight.request, stage, submitted: now), at: now)
+        for replica in replicas { replica.watch(server) }
         scheduleEngine(server)
     }
 
@@ -199,6 +200,7 @@ package final class Simulation {
     private func die(_ number: Int) {
         let server = workload.outages[number].server
         isDown[server] = true
+        for replica in replicas { replica.watch(server) }
         for job in engines[server].fail() {
             guard let flight = flights[job.request.number] else { continue }
             // An answer that has begun cannot be had from elsewhere.

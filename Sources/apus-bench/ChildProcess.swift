@@ -65,9 +65,9 @@ final class ChildProcess {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// What follows `marker` on `count` lines of the output, each up to the next space; waits for them for ten seconds.
-    func wait(for marker: String, count: Int = 1) throws -> [String] {
-        for _ in 0..<1000 {
+    /// What follows `marker` on `count` lines of the output, each up to the next space; waits for them for so many seconds.
+    func wait(for marker: String, count: Int = 1, seconds: Int = 10) throws -> [String] {
+        for _ in 0..<seconds * 100 {
             // A line that is still being written does not count.
             let lines = output.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
             let found = lines.compactMap { line in

@@ -89,3 +89,10 @@ final class Contender {
             + "\(round.contextSwitches.fixed(2)) switches, \(round.requestsPerSecond.fixed(0)) requests/s"
     }
 }
+
+extension Array {
+    /// The order of a round, the first of which is 0: another one first each time, so that nobody is always before, or behind, the same one.
+    func inTurn(ofRound round: Int) -> [Element] {
+        indices.map { self[(round + $0) % count] }
+    }
+}

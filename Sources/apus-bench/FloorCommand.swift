@@ -136,7 +136,7 @@ enum FloorCommand {
             contender.warmUp(requests: options.warmUp, concurrency: options.concurrency)
         }
         for round in 1...options.rounds {
-            for contender in contenders {
+            for contender in contenders.inTurn(ofRound: round - 1) {
                 try contender.measure(requests: options.requests, concurrency: options.concurrency)
                 run.progress("round \(round): \(contender.lastRound)")
             }

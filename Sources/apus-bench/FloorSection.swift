@@ -21,7 +21,7 @@ enum FloorSection {
             key: "floor",
             title: "one small request over gRPC, beside a server that does not think",
             method: [
-                "\(options.requests.grouped) requests × \(options.rounds.of("round")), the servers in turn; "
+                "\(options.requests.grouped) requests × \(options.rounds.of("round")), the servers in turn, another one first each round; "
                     + "\(options.concurrency.of("stream")) in flight on \(options.connections.of("connection")), "
                     + "\(options.bodyBytes) byte bodies, one JSON response, \(options.ioThreads.of("poller")) a server.",
                 "The load generator plays Envoy's part and is one thread of this program. The bare server answers the same "

@@ -33,6 +33,7 @@ enum Main {
             case "quality": try QualityCommand.run(words)
             case "upstream": try UpstreamCommand.run(words)
             case "bare-server": try BareServerCommand.run(words)
+            case PrefixBench.memoryCommand: try PrefixBench.reportMemory(words)
             case "--help", "-h", "help": write(help, to: 1)
             default:
                 guard let suite = ReportSuite.all.first(where: { $0.key == command }) else {

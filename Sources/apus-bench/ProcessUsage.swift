@@ -11,8 +11,16 @@ struct ProcessUsage {
         var contextSwitches = 0
     }
 
+    /// One thread.
+    struct ThreadUse {
+        let name: String
+        let cpuNanoseconds: Int
+    }
+
     /// By thread name; living threads only.
     let shares: [String: Share]
+    /// Living threads by their ids.
+    let threadUse: [String: ThreadUse]
     var cpuNanoseconds: Int { shares.values.reduce(0) { $0 + $1.cpuNanoseconds } }
     var contextSwitches: Int { shares.values.reduce(0) { $0 + $1.contextSwitches } }
     let threads: Int
@@ -21,6 +29,7 @@ struct ProcessUsage {
     init(pid: pid_t) throws {
         let directory = "/proc/\(pid)"
         var shares: [String: Share] = [:]
+        var threadUse: [String: ThreadUse] = [:]
         let tasks = entries(of: directory + "/task")
         guard !tasks.isEmpty else { throw BenchError("there is no process \(pid)") }
         for task in tasks {
@@ -36,14 +45,36 @@ struct ProcessUsage {
             where line.hasPrefix("voluntary_ctxt_switches:") || line.hasPrefix("nonvoluntary_ctxt_switches:") {
                 share.contextSwitches += line.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? 0
             }
+            threadUse[task] = ThreadUse(name: name, cpuNanoseconds: share.cpuNanoseconds)
             shares[name, default: Share()].cpuNanoseconds += share.cpuNanoseconds
             shares[name, default: Share()].contextSwitches += share.contextSwitches
         }
         let pages = readFile(directory + "/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
         self.shares = shares
+        self.threadUse = threadUse
         threads = tasks.count
         residentBytes = (pages ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
+}
+
+extension ProcessUsage {
+    /// What each thread whose name begins so has used since `earlier`, in cores over `seconds`.
+    func cores(ofThreads prefix: String, since earlier: ProcessUsage, seconds: Double) -> [Double] {
+        threadUse.compactMap { id, use in
+            guard use.name.hasPrefix(prefix) else { return nil }
+            let before = earlier.threadUse[id]?.cpuNanoseconds ?? 0
+            return Double(use.cpuNanoseconds - before) / 1e9 / seconds
+        }
+    }
+}
+
+/// Nanoseconds of CPU that nothing has used on the whole machine since its start; nil when the system does not tell.
+func machineIdleNanoseconds() -> Double? {
+    guard let line = readFile("/proc/stat")?.split(separator: "\n").first else { return nil }
+    // cpu, then user, nice, system, idle, iowait…, in ticks.
+    let ticks = line.split(separator: " ").dropFirst().compactMap { Double($0) }
+    guard ticks.count > 4 else { return nil }
+    return (ticks[3] + ticks[4]) * 1e9 / Double(sysconf(Int32(_SC_CLK_TCK)))
 }
 
 /// What a process has used of the CPU, with the threads that have ended.

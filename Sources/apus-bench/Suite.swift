@@ -35,11 +35,9 @@ struct Suite {
     }
 
     /// The same for measurements that one round makes together, in the order of their lines.
-    ///
-    /// - Parameter isOnce: for what only the first round can tell.
-    mutating func measure(_ group: [Line], isOnce: Bool = false, _ round: () throws -> [Double]) rethrows {
+    mutating func measure(_ group: [Line], _ round: () throws -> [Double]) rethrows {
         var group = group
-        for _ in 0..<(isOnce ? 1 : rounds) {
+        for _ in 0..<rounds {
             for (index, value) in try round().enumerated() { group[index].values.append(value) }
         }
         for line in group { write("\(line.title): \(Self.text(line.spread, line)) \(line.unit)\n", to: 2) }

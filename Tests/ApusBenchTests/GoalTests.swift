@@ -57,4 +57,28 @@ import Testing
         #expect(throws: BenchError.self) { try ReportCommand.select(["flor"]) }
         #expect(Set(ReportSuite.all.map(\.key)).count == ReportSuite.all.count)
     }
+
+    @Test("Reasons from a file are added to their goals; others are told, and lines that are none are refused")
+    func reasons() throws {
+        var sections = [Section(key: "memory", title: "", goals: [goal(9, limit: 6), goal(5, limit: 6)])]
+        sections[0].goals[0].reason = "It is large."
+        let reasons = try GoalReasons("# why\n\nmemory.k: Freed too late.\nmemory.other: x: y\n", name: "f")
+        #expect(reasons.attach(to: &sections) == ["memory.other"])
+        #expect(sections[0].goals.map(\.reason) == ["It is large. Freed too late.", "Freed too late."])
+        #expect(throws: BenchError.self) { try GoalReasons("memory: x", name: "f") }
+    }
+
+    @Test("What is left of a report is told by what its suites usually take, and by how slow the machine has been")
+    func pace() {
+        let suites = [10.0, 20, 70].map { seconds in
+            ReportSuite(key: "s", summary: "", seconds: (seconds, 1)) { _ in Section(key: "s", title: "") }
+        }
+        var run = BenchRun()
+        var pace = ReportPace(suites, run)
+        #expect(pace.note(0) == " (1 of 3; about 2 minutes left)")
+        pace.ended(0, after: 20)
+        #expect(pace.rest(from: 1) == 180)
+        run.askedRounds = 1
+        #expect(ReportPace(suites, run).note(2) == " (3 of 3; about 14 seconds left)")
+    }
 }

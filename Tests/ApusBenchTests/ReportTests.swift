@@ -51,6 +51,7 @@ import Testing
         let goals = try #require(section["goals"] as? [String: [String: Any]])
         #expect(goals["g"]?["value"] is NSNull)
         #expect(goals["g"]?["met"] as? Bool == false)
+        #expect(goals["g"]?["outcome"] as? String == "not measured")
         #expect(goals["g"]?["at_most"] as? Double == 1)
         let machine = try #require(root["machine"] as? [String: Any])
         #expect(try #require(machine["cores"] as? Int) >= 1)
@@ -74,7 +75,7 @@ import Testing
         #expect(!page.contains("\u{1}"))
         for reference in ["http:", "https:", "src=", "url(", "@import", "<link"] { #expect(!page.contains(reference)) }
         #expect(page.contains("2.0<small>1.0 … 3,000.3</small>"))
-        #expect(page.contains("✗ not measured"))
+        #expect(page.contains("? not measured"))
     }
 
     @Test("Text has medians with their ends, a dash where nothing was measured, and the reason of a missed goal")
@@ -83,14 +84,41 @@ import Testing
         section.goals = [
             Goal(title: "chunk", key: "g", unit: "µs", value: 9, limit: 6, reason: "It is parsed."),
             Goal(title: "other", key: "h", unit: "µs", value: 5, limit: 6, reason: "It is parsed."),
+            Goal(title: "rival", key: "i", unit: "", value: .nan, limit: 1, reason: "It is not installed."),
         ]
         let text = report(section).text
         #expect(text.contains("2.0 [1.0 … 3,000.3]"))
         #expect(text.contains("   –\n"))
         #expect(text.contains("MISSED  chunk: 9.0 µs (at most 6.0 µs), 50 % over\n           It is parsed.\n"))
         #expect(text.contains("met     other: 5.0 µs (at most 6.0 µs)\n"))
+        #expect(text.contains("UNKNOWN rival: not measured (at most 1.0)\n           It is not installed.\n"))
         #expect(text.components(separatedBy: "It is parsed.").count == 2)
         #expect(text.contains("FAULT"))
+    }
+
+    @Test("A report of several suites ends with all their goals, and says how many are met, missed and not measured")
+    func goals() {
+        func goal(_ title: String, _ value: Double) -> Goal {
+            Goal(title: title, key: title, unit: "µs", value: value, limit: 6)
+        }
+        var report = report(sample)
+        let sections = [
+            Section(key: "one", title: "", goals: [goal("a", 5), goal("b", 9)]),
+            Section(key: "other", title: "", goals: [goal("c", .nan)]),
+        ]
+        report = Report(sections, machine: report.machine, date: report.date, isShort: false, seconds: 1)
+        let end = report.text.components(separatedBy: "== goals: ").last ?? ""
+        #expect(
+            end == """
+                1 of 3 goals met, 1 missed, 1 not measured
+
+                   one    met     a: 5.0 µs (at most 6.0 µs)
+                   one    MISSED  b: 9.0 µs (at most 6.0 µs), 50 % over
+                   other  UNKNOWN c: not measured (at most 6.0 µs)
+
+                """
+        )
+        #expect(report.html.contains("<h2>1 of 3 goals met, 1 missed, 1 not measured"))
     }
 
     @Test("A short run says that its figures mean nothing, in every form")

@@ -74,29 +74,17 @@ package struct PrefixCacheSettings: Sendable, Equatable {
     }
 
     private static func commonBlockSize(in snapshot: Snapshot) -> Int? {
-        var common: Int?
+        // Nearly always all engines agree, and nothing has to be counted.
+        if let only = snapshot.onlyCacheBlockSize { return tuned(only) }
         var votes: [(size: Int, count: Int)] = []
-        for index in 0..<snapshot.count {
-            guard let size = tuned(snapshot.metrics[index].cacheBlockSize) else { continue }
-            // Nearly always all engines agree, and no list is needed.
-            if common == nil { common = size }
-            if size == common, votes.isEmpty { continue }
-            if votes.isEmpty {
-                votes = tally(in: snapshot, before: index)
-            }
+        for size in snapshot.metrics.compactMap({ tuned($0.cacheBlockSize) }) {
             if let known = votes.firstIndex(where: { $0.size == size }) {
                 votes[known].count += 1
             } else {
                 votes.append((size, 1))
             }
         }
-        return votes.max { ($0.count, -$0.size) < ($1.count, -$1.size) }?.size ?? common
-    }
-
-    /// The votes before the first one that differs: all for one size.
-    private static func tally(in snapshot: Snapshot, before end: Int) -> [(size: Int, count: Int)] {
-        let sizes = (0..<end).compactMap { tuned(snapshot.metrics[$0].cacheBlockSize) }
-        return sizes.first.map { [($0, sizes.count)] } ?? []
+        return votes.max { ($0.count, -$0.size) < ($1.count, -$1.size) }?.size
     }
 
     /// Whole blocks of an engine that count as one; nil when it does not tell, or nothing sensible.

@@ -20,12 +20,7 @@ final class KnownAdapters: Sendable {
         state.withLock { state in
             if state.snapshot !== snapshot {
                 state.snapshot = snapshot
-                state.takesAdapters = false
-                for index in snapshot.metrics.indices where snapshot.metrics[index].maxActiveModels > 0 {
-                    state.takesAdapters = true
-                    for name in snapshot.metrics[index].activeModels { Self.learn(name, &state.names) }
-                    for name in snapshot.metrics[index].waitingModels { Self.learn(name, &state.names) }
-                }
+                state.takesAdapters = snapshot.forEachAdapter { Self.learn($0, &state.names) }
             }
             return state.takesAdapters && state.names.contains(model)
         }

@@ -7,7 +7,6 @@ import Scheduling
 enum DecisionsCommand {
     static func section(_ run: BenchRun) throws -> Section {
         var suite = Suite(rounds: run.rounds(7), isShort: run.scale == .short)
-        // First, while little else has left its marks on the process's memory.
         try PrefixBench.measureMemory(&suite)
         try SchedulingBench.measure(&suite, endpoints: 100, goal: 25)
         try SchedulingBench.measure(&suite, endpoints: 1_000, goal: 150)
@@ -21,7 +20,7 @@ enum DecisionsCommand {
             method: [
                 "CPU of this process, \(suite.rounds.of("round")) each: decisions over 100 and 1,000 endpoints with three sets of scorers and a "
                     + "prompt of 256 blocks, blocks matched and cut, requests queued in flow control and let go; memory of a full "
-                    + "prefix index."
+                    + "prefix index, in processes of their own."
             ]
         )
     }

@@ -9,9 +9,9 @@ enum PrefixBench {
     private static let endpoints = 100
     private static let capacity = 31_250
 
-    /// Resident memory of an index in which every endpoint holds as much as is remembered, all of it different.
+    /// Resident memory of an index in which every endpoint holds as much as is remembered, all of it different. Measured in processes of
+    /// their own, whose memory holds nothing that was given back before and could be taken again unseen.
     static func measureMemory(_ suite: inout Suite) throws {
-        let pool = BenchPool.make(endpoints)
         let capacity = suite.isShort ? Self.capacity / 25 : Self.capacity
         let lines = [
             Suite.Line(
@@ -28,24 +28,37 @@ enum PrefixBench {
                 digits: 0
             ),
         ]
-        var seed: UInt64 = 0
-        // What the first index gives back, the next would take again unseen.
-        try suite.measure(lines, isOnce: true) {
-            let before = try ProcessUsage(pid: getpid()).residentBytes
-            let index = PrefixIndex()
-            for endpoint in pool.snapshot.endpoints {
-                for _ in 0..<capacity / 250 {
-                    seed += 1
-                    index.record(
-                        BenchPool.prompt(250, seed: seed),
-                        endpoint: endpoint.number,
-                        capacity: capacity
-                    )
-                }
-            }
-            let after = try ProcessUsage(pid: getpid()).residentBytes
-            return [Double(after - before) / 1e6, Double(index.statistics.bytes) / 1e6]
+        try suite.measure(lines) {
+            let process = try ChildProcess(sibling("apus-bench"), [memoryCommand, "\(capacity)"])
+            let words = try process.wait(for: memoryMarker, seconds: 120)
+            guard let line = words.first, case let numbers = line.split(separator: "/").compactMap({ Double($0) }),
+                numbers.count == lines.count
+            else { throw BenchError("\(memoryCommand) said \(words)") }
+            return numbers.map { $0 / 1e6 }
         }
+    }
+
+    /// What `measureMemory` runs: hidden, since it is of use to nobody else.
+    static let memoryCommand = "prefix-index-memory"
+    private static let memoryMarker = "prefix index: "
+
+    /// Fills an index and says how many bytes the process has gained, and how many the index counts.
+    static func reportMemory(_ words: [String]) throws {
+        guard let capacity = words.first.flatMap({ Int($0) }), 1...1_000_000 ~= capacity else {
+            throw BenchError("\(memoryCommand) takes the number of blocks of an endpoint")
+        }
+        let pool = BenchPool.make(endpoints)
+        var seed: UInt64 = 0
+        let before = try ProcessUsage(pid: getpid()).residentBytes
+        let index = PrefixIndex()
+        for endpoint in pool.snapshot.endpoints {
+            for _ in 0..<capacity / 250 {
+                seed += 1
+                index.record(BenchPool.prompt(250, seed: seed), endpoint: endpoint.number, capacity: capacity)
+            }
+        }
+        let after = try ProcessUsage(pid: getpid()).residentBytes
+        write("\(memoryMarker)\(after - before)/\(index.statistics.bytes)\n", to: 1)
     }
 
     /// Endpoints that hold more and more of a prompt, and all of them all of it.

@@ -48,7 +48,7 @@ enum SchedulingBench {
 }
 
 /// Scorers that decide together.
-private struct ScorerSet {
+struct ScorerSet {
     let title: String
     /// What is added to the keys of figures.
     let key: String
@@ -58,21 +58,23 @@ private struct ScorerSet {
         ScorerSet(
             title: "6 scorers",
             key: "",
-            scorers: reference + [
+            scorers: reference.scorers + [
                 ("running-requests-size-scorer", 1, RunningRequestsSizeScorer()),
                 ("lora-affinity-scorer", 1, LoRAAffinityScorer()), ("token-load-scorer", 1, TokenLoadScorer()),
             ]
         ),
         ScorerSet(title: "Apus's default", key: "_default", scorers: [("prefill-cost-scorer", 1, PrefillCostScorer())]),
-        ScorerSet(title: "the reference's default", key: "_reference", scorers: reference),
+        reference,
     ]
 
-    private static var reference: [(name: String, weight: Float, scorer: any Scorer)] {
-        [
+    static let reference = ScorerSet(
+        title: "the reference's default",
+        key: "_reference",
+        scorers: [
             ("queue-scorer", 2, QueueScorer()), ("kv-cache-utilization-scorer", 2, KVCacheUtilizationScorer()),
             ("prefix-cache-scorer", 3, PrefixCacheScorer()),
         ]
-    }
+    )
 
     var profile: SchedulingProfile {
         SchedulingProfile(

@@ -34,6 +34,9 @@ enum EnvoyCommand {
         var envoy: String?
         var upstreamCount = 4
         let chunks = 100
+        var peers = Peers()
+
+        func isWanted(_ contender: String) -> Bool { contenders.isEmpty || contenders.contains(contender) }
 
         init(_ run: BenchRun) {
             plan = run.scaled(EnvoyPlan(), short: .short)
@@ -42,6 +45,9 @@ enum EnvoyCommand {
             apus = run.apus
         }
     }
+
+    /// The keys of all contenders.
+    static let contenders = ["envoy", "bare", "apus"] + HTTPRouter.all.map(\.key)
 
     static func run(_ words: [String]) throws {
         var arguments = try Arguments(words, flags: ["help", "short", "json"])
@@ -52,8 +58,7 @@ enum EnvoyCommand {
         func list(_ name: String) -> [String]? {
             arguments.string(name).map { $0.split(separator: ",").map { String($0) } }
         }
-        let known = ["envoy", "bare", "apus"] + HTTPRouter.all.map(\.key)
-        options.contenders = try list("contenders").map { try check($0, "--contenders", known) } ?? []
+        options.contenders = try list("contenders").map { try check($0, "--contenders", contenders) } ?? []
         options.answers = try list("answers").map { try check($0, "--answers", ["json", "stream"]) } ?? options.answers
         options.sizes = try list("sizes")?.map { try size($0) } ?? options.sizes
         options.envoy = arguments.string("envoy")
@@ -105,9 +110,7 @@ enum EnvoyCommand {
         for round in 0..<options.plan.rounds {
             for workload in workloads {
                 try parts.answer(asStream: workload.isStream)
-                // Nobody is always first.
-                for offset in parts.contenders.indices {
-                    let contender = parts.contenders[(round + offset) % parts.contenders.count]
+                for contender in parts.contenders.inTurn(ofRound: round) {
                     try contender.measure(workload, options.plan)
                 }
                 progress("round \(round + 1), \(workload.title)")

@@ -12,7 +12,7 @@ struct EnvoyReport {
             section.tables.append(costTable(workload))
         }
         section.charts = charts
-        section.goals = goals
+        section.goals = EnvoyGoals(report: self).all
         section.faults = parts.faults
         for contender in parts.contenders {
             for (failure, count) in contender.failures.sorted(by: { $0.key < $1.key }) {
@@ -34,7 +34,7 @@ struct EnvoyReport {
             "Open loop: \(options.plan.rate.fixed(0)) requests/s, evenly; latencies count from when a request should have been sent. "
                 + "Added: over Envoy alone in the same round.",
             "The contenders take turns, another one first each round; \(options.plan.rounds.of("round")), medians.",
-        ] + parts.missing
+        ] + parts.missingSentences
     }
 
     // MARK: Tables
@@ -132,7 +132,7 @@ struct EnvoyReport {
 
     // MARK: Values
 
-    private func of(
+    func of(
         _ contender: EnvoyContender?,
         _ workload: EnvoyWorkload,
         _ value: (EnvoyRound) -> Double?
@@ -141,7 +141,7 @@ struct EnvoyReport {
     }
 
     /// Over Envoy alone in the same round.
-    private func added(
+    func added(
         _ contender: EnvoyContender?,
         _ workload: EnvoyWorkload,
         _ value: (EnvoyRound) -> Double?
@@ -150,7 +150,7 @@ struct EnvoyReport {
         return zip(of(contender, workload, value), of(find("envoy"), workload, value)).map { $0 - $1 }
     }
 
-    private func find(_ key: String) -> EnvoyContender? {
+    func find(_ key: String) -> EnvoyContender? {
         parts.contenders.first { $0.key == key }
     }
 
@@ -186,113 +186,5 @@ struct EnvoyReport {
             },
             chart("Throughput, 16 connections", ("requests", "1/s")) { of($0, $1) { $0.busy?.requestsPerSecond } },
         ]
-    }
-
-    // MARK: Goals
-
-    private var goals: [Goal] {
-        var goals: [Goal] = []
-        let jsons = workloads.filter { !$0.isStream }
-        let apus = find("apus")
-        let bare = find("bare")
-        for (bytes, limit) in [(2048, 70.0), (220_000, 240)] {
-            guard let workload = jsons.first(where: { $0.bodyBytes == bytes }) else { continue }
-            let title = "CPU of Apus per request of \(EnvoyWorkload.text(bytes)), 16 connections"
-            let mine = of(apus, workload) { $0.busy?.cpu[.picker] }
-            let transport = median(of(bare, workload) { $0.busy?.cpu[.picker] })
-            let reason = transport.map {
-                "Constant answers take \($0.fixed(0)) µs in the same run: gRPC core, protobuf-c and the kernel. "
-                    + "The rest, \(((median(mine) ?? $0) - $0).fixed(0)) µs, is Apus's."
-            }
-            add(&goals, title, "apus_cpu_\(bytes)_us", "µs", mine, limit, reason: reason)
-        }
-        if let small = jsons.first(where: { $0.bodyBytes == 2048 }) {
-            for (name, limit, value) in [
-                ("p50", 0.35, { $0.paced.map { $0.p50 * 1e3 } }), ("p99", 1.5, { $0.paced.map { $0.p99 * 1e3 } }),
-            ] as [(String, Double, (EnvoyRound) -> Double?)] {
-                let mine = added(apus, small, value)
-                let others = added(bare, small, value)
-                let rate = "\(options.plan.rate.fixed(0)) requests/s"
-                let reason = median(others).map { "Constant answers add \($0.fixed(3)) ms in the same run." }
-                let key = "added_\(name)"
-                add(
-                    &goals,
-                    "Apus adds at \(name), \(rate)",
-                    "\(key)_ms",
-                    "ms",
-                    mine,
-                    limit,
-                    digits: 3,
-                    reason: reason
-                )
-                // A round in which noise was larger than what is added tells nothing about the ratio.
-                let ratios = zip(mine, others).filter { $0 > 0 && $1 > 0 }.map { $0 / $1 }
-                let title = "Apus adds at \(name) over what constant answers add, \(rate)"
-                let spread = ratios.isEmpty ? nil : "Of single rounds: \(Spread(ratios).text(2)). \(reason ?? "")"
-                add(&goals, title, "\(key)_ratio", "", ratios, 1.15, digits: 2, reason: spread)
-            }
-        }
-        for workload in jsons {
-            let routers = parts.contenders.filter(\.isRouter).compactMap { router in
-                let values = of(router, workload) { $0.busy?.cpu[.picker] }
-                return values.isEmpty ? nil : (router.title, Spread(values).median)
-            }
-            if let cheapest = routers.min(by: { $0.1 < $1.1 }) {
-                let size = EnvoyWorkload.text(workload.bodyBytes)
-                let title = "CPU of Apus over the cheapest router's (\(cheapest.0)), \(size)"
-                let ratios = of(apus, workload) { $0.busy?.cpu[.picker] }.map { $0 / max(cheapest.1, 1e-6) }
-                let reason = median(of(bare, workload) { $0.busy?.cpu[.picker] }).map {
-                    "Asking any picker over ext_proc takes \(($0 / max(cheapest.1, 1e-6)).fixed(2)) times the router's CPU "
-                        + "(constant answers: \($0.fixed(0)) µs, the router: \(cheapest.1.fixed(0)) µs)."
-                }
-                let key = "cpu_over_router_\(workload.bodyBytes)"
-                add(&goals, title, key, "", ratios, 1, digits: 2, reason: reason)
-            }
-            guard workload.hasCrowd else { continue }
-            for (count, value) in [
-                (16, { $0.busy?.requestsPerSecond }), (150, { $0.crowd?.requestsPerSecond }),
-            ] as [(Int, (EnvoyRound) -> Double?)] {
-                let ratios = zip(of(apus, workload, value), of(bare, workload, value)).map {
-                    $0 / max($1, 1e-6)
-                }
-                let size = EnvoyWorkload.text(workload.bodyBytes)
-                let title = "Requests/s over constant answers', \(size), \(count) in flight"
-                let key = "throughput_over_bare_\(count)"
-                let reason = "All parts share the machine's cores: the CPU that Apus takes beside Envoy's shows here."
-                add(&goals, title, key, "", ratios, 0.85, isAtMost: false, digits: 2, reason: reason)
-            }
-        }
-        return goals
-    }
-
-    private func median(_ values: [Double]) -> Double? {
-        values.isEmpty ? nil : Spread(values).median
-    }
-
-    /// A goal of what was measured; none of what was not.
-    private func add(
-        _ goals: inout [Goal],
-        _ title: String,
-        _ key: String,
-        _ unit: String,
-        _ values: [Double],
-        _ limit: Double,
-        isAtMost: Bool = true,
-        digits: Int = 1,
-        reason: String? = nil
-    ) {
-        guard !values.isEmpty else { return }
-        goals.append(
-            Goal(
-                title: title,
-                key: key,
-                unit: unit,
-                value: Spread(values).median,
-                limit: limit,
-                isAtMost: isAtMost,
-                digits: digits,
-                reason: reason
-            )
-        )
     }
 }

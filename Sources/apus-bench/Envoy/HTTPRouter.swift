@@ -24,14 +24,11 @@ struct HTTPRouter {
         ]
     }
 
-    /// Its Python, where deploy/bench-peers.sh has installed it.
-    var program: String? { Peers.python(of: venv) }
-
     /// Starts it on ports that were free a moment ago; returns when it answers. Must be called on the main thread.
-    func start(_ program: String, upstreamPorts: [Int]) throws -> (process: ChildProcess, port: Int) {
+    func start(_ peer: Peers.Peer, upstreamPorts: [Int]) throws -> (process: ChildProcess, port: Int) {
         let port = try Loopback.freePort()
         let process = try ChildProcess(
-            program,
+            peer.python,
             arguments + [
                 "--host", "127.0.0.1", "--port", "\(port)", "--prometheus-host", "127.0.0.1",
                 "--prometheus-port", "\(try Loopback.freePort())", "--worker-startup-check-interval", "1",
@@ -44,13 +41,5 @@ struct HTTPRouter {
             throw BenchError("\(title) does not answer: \(error); it said:\n\(process.output.suffix(2000))")
         }
         return (process, port)
-    }
-}
-
-/// Where deploy/bench-peers.sh puts what Apus is compared with: `$APUS_PEERS`, or .cache/peers below the current directory.
-enum Peers {
-    static func python(of venv: String) -> String? {
-        let directory = environmentVariable("APUS_PEERS") ?? ".cache/peers"
-        return paths(matching: "\(directory)/\(venv)/recipe").isEmpty ? nil : "\(directory)/\(venv)/bin/python"
     }
 }

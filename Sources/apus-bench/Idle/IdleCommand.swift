@@ -53,13 +53,22 @@ struct IdleUsage {
     /// At the end.
     let residentMiB: Double
     let threads: Int
+    /// Cores of each of the threads with which Apus scrapes.
+    let scrapingThreads: [Double]
+    /// Cores that nothing used on the machine; nil when the system does not tell.
+    let machineIdleCores: Double?
 
     init(pid: pid_t, during wait: () throws -> Void) throws {
         let before = try ProcessUsage(pid: pid)
+        let idleBefore = machineIdleNanoseconds()
         let start = monotonicSeconds()
         try wait()
         let after = try ProcessUsage(pid: pid)
-        seconds = monotonicSeconds() - start
+        let seconds = monotonicSeconds() - start
+        let idleAfter = machineIdleNanoseconds()
+        self.seconds = seconds
+        scrapingThreads = after.cores(ofThreads: "apus-scrape", since: before, seconds: seconds)
+        machineIdleCores = idleBefore.flatMap { before in idleAfter.map { ($0 - before) / 1e9 / seconds } }
         cores = Double(after.cpuNanoseconds - before.cpuNanoseconds) / 1e9 / seconds
         contextSwitchesPerSecond = Double(after.contextSwitches - before.contextSwitches) / seconds
         residentMiB = Double(after.residentBytes) / 1_048_576

@@ -36,7 +36,10 @@ enum ScrapeSuite {
                 Table.Column(title: "of those wanted", key: "scrape_share", unit: "%"),
                 Table.Column(title: "context switches", key: "context_switches_per_second", unit: "1/s", digits: 0),
                 Table.Column(title: "resident", key: "resident_mib", unit: "MiB"),
+                Table.Column(title: "its scraping threads", key: "thread_cores", unit: "cores", digits: 3),
+                Table.Column(title: "the busiest of them", key: "busiest_thread", unit: "% of a core", digits: 0),
                 Table.Column(title: "page server", key: "server_cores", unit: "cores", digits: 3),
+                Table.Column(title: "machine idle", key: "machine_idle", unit: "cores", digits: 2),
             ]
         )
         var cores: [Chart.Point] = []
@@ -46,15 +49,16 @@ enum ScrapeSuite {
             let wanted = Double(count) * scrapesPerSecond
             func spread(_ value: (Round) -> Double) -> Spread { Spread(rounds.map(value)) }
             let seen = spread(\.scrapesPerSecond)
-            let row: [Spread] = [
+            let row: [Spread?] = [
                 spread(\.usage.cores), spread { $0.usage.cores * 1e6 / max($0.scrapesPerSecond, 1) }, seen,
                 spread { $0.scrapesPerSecond / wanted * 100 }, spread(\.usage.contextSwitchesPerSecond),
-                spread(\.usage.residentMiB), spread(\.serverCores),
+                spread(\.usage.residentMiB), spread { $0.usage.scrapingThreads.reduce(0, +) },
+                spread { ($0.usage.scrapingThreads.max() ?? 0) * 100 }, spread(\.serverCores), idle(rounds),
             ]
             table.rows.append(Table.Row(title: count.grouped, key: "\(count)", values: row))
             cores.append(Chart.Point(x: Double(count), y: spread(\.usage.cores)))
             run.progress(
-                "scrape: \(count.grouped) endpoints: \(row[0].text(3)) cores, \(seen.text(0)) scrapes/s of \(wanted.grouped(0))"
+                "scrape: \(count.grouped) endpoints: \(spread(\.usage.cores).text(3)) cores, \(seen.text(0)) scrapes/s of \(wanted.grouped(0))"
             )
             conclude(count, rounds, wanted, &section)
         }
@@ -76,8 +80,8 @@ enum ScrapeSuite {
         let isReached = share >= 0.97
         if !isReached {
             section.method.append(
-                "The rate wanted of \(count.grouped) endpoints was not reached: \((share * 100).fixed(0)) % of the scrapes were made, "
-                    + "for want of CPU for apus and the page server."
+                "The rate wanted of \(count.grouped) endpoints was not reached: "
+                    + "\((share * 100).fixed(0)) % of the scrapes were made. " + ceiling(rounds)
             )
         }
         guard let limit = limits[count] else { return }
@@ -93,9 +97,34 @@ enum ScrapeSuite {
                 limit: limit,
                 digits: 3,
                 reason: "A scrape takes \(each) µs here, most of it libcurl's and the kernel's."
-                    + (isReached ? "" : " The rate wanted was not reached; this is the CPU that it would take.")
+                    + (isReached
+                        ? ""
+                        : " The rate wanted was not reached; this is the CPU that it would take. " + ceiling(rounds))
             )
         )
+    }
+
+    private static func idle(_ rounds: [Round]) -> Spread? {
+        let cores = rounds.compactMap(\.usage.machineIdleCores)
+        return cores.isEmpty ? nil : Spread(cores)
+    }
+
+    /// What kept apus from more scrapes: its threads, the page server's one, or the machine.
+    private static func ceiling(_ rounds: [Round]) -> String {
+        func median(_ value: (Round) -> Double) -> Double { Spread(rounds.map(value)).median }
+        let busiest = median { $0.usage.scrapingThreads.max() ?? 0 }
+        let threads = median { Double($0.usage.scrapingThreads.count) }
+        let server = median(\.serverCores)
+        let unused = idle(rounds)?.median
+        var text =
+            "The busiest of its \(Int(threads).of("scraping thread")) had \((busiest * 100).fixed(0)) % of a core, "
+            + "the page server's only one \((server * 100).fixed(0)) %"
+        if let unused { text += ", and \(unused.fixed(2)) cores of the machine were idle" }
+        // A thread that shares a core gets less than all of it.
+        if busiest >= 0.9 { return text + ": the thread was the ceiling." }
+        if server >= 0.9 { return text + ": the page server was the ceiling." }
+        if let unused, unused < 0.15 { return text + ": the machine's CPU was the ceiling." }
+        return text + ": none of these was the ceiling."
     }
 
     private static func measure(

@@ -1,14 +1,16 @@
 import Glibc
 
-/// Resident megabytes of one apus before, during and after it held requests.
+/// Resident megabytes of one apus before, while and after it held requests, twice.
 struct HeldMemory {
     let idle: Double
     let held: Double
     /// The highest until the requests were held.
     let peak: Double
     let after: Double
-    /// When as many were held a second time: more than `held` only where something leaks.
+    /// When as many are held a second time: more than `held` where what the first ones left is not found again.
     let heldAgain: Double
+    /// The highest of all, to the end of the second time.
+    let highest: Double
 
     /// Faults are requests that were not held.
     init(_ kind: HeldKind, count: Int, bodyBytes: Int, run: BenchRun, _ faults: inout [String]) throws {
@@ -41,19 +43,16 @@ struct HeldMemory {
 
         let streams = try Self.hold(kind, client, apus, count)
         held = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
-        let counted = try apus.metric(kind.metric)
+        try Self.checkHeld(apus, kind, count, &faults)
         peak = try Self.highest(apus.pid)
-        if counted != Double(count) {
-            faults.append("\(kind.title): apus holds \(counted.fixed(0)) requests of \(count)")
-        }
-        for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
-            faults.append("\(kind.title): \(number) × \(failure)")
-        }
+        Self.hangUp(streams, client, kind, &faults)
         try Self.awaitEnd(apus, client, kind, &faults)
         after = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
         let others = try Self.hold(kind, client, apus, count)
         heldAgain = try Self.settled(apus.pid, run) { client.pump(seconds: $0) }
-        _ = client.hangUp(others)
+        try Self.checkHeld(apus, kind, count, &faults)
+        highest = try Self.highest(apus.pid)
+        Self.hangUp(others, client, kind, &faults)
         try Self.awaitEnd(apus, client, kind, &faults)
     }
 
@@ -71,6 +70,28 @@ struct HeldMemory {
             client.pump(seconds: 0.1)
         }
         return streams
+    }
+
+    private static func hangUp(
+        _ streams: [LoadStream],
+        _ client: LoadClient,
+        _ kind: HeldKind,
+        _ faults: inout [String]
+    ) {
+        for (failure, number) in client.hangUp(streams).sorted(by: { $0.key < $1.key }) {
+            faults.append("\(kind.title): \(number) × \(failure)")
+        }
+    }
+
+    private static func checkHeld(
+        _ apus: ApusProcess,
+        _ kind: HeldKind,
+        _ count: Int,
+        _ faults: inout [String]
+    ) throws {
+        let counted = try apus.metric(kind.metric)
+        guard counted != Double(count) else { return }
+        faults.append("\(kind.title): apus holds \(counted.fixed(0)) requests of \(count)")
     }
 
     /// Until apus has noticed that all clients are gone, ten seconds at most.

@@ -12,7 +12,8 @@ enum MemorySuite {
             method: [
                 "\(count.grouped) requests with bodies of \(bodyBytes / 1000) KB come at once on 8 connections and stay; then the clients "
                     + "hang up, and as many come again. Resident memory, to which what the allocator keeps for later belongs, is "
-                    + "read when it has been still for half a second. \(run.rounds(3).of("round")), each "
+                    + "read when it has been still for half a second; the highest is the kernel's own (VmHWM), and goals are judged by the highest of "
+                    + "all, of both times. \(run.rounds(3).of("round")), each "
                     + "with an apus of its own.",
                 "Queued: flow control, before a pool that says it is full. Streaming: picked, and one piece of the response has "
                     + "passed. Waiting for a prefill: `handoff`, with a prefill server that takes requests and never answers.",
@@ -25,9 +26,10 @@ enum MemorySuite {
                 Table.Column(title: "idle", key: "idle_mb", unit: "MB", digits: 0),
                 Table.Column(title: "held", key: "held_mb", unit: "MB", digits: 0),
                 Table.Column(title: "each over idle", key: "each_kb", unit: "KB", digits: 0),
-                Table.Column(title: "highest", key: "peak_mb", unit: "MB", digits: 0),
+                Table.Column(title: "highest until then", key: "peak_mb", unit: "MB", digits: 0),
                 Table.Column(title: "after", key: "after_mb", unit: "MB", digits: 0),
                 Table.Column(title: "held again", key: "held_again_mb", unit: "MB", digits: 0),
+                Table.Column(title: "highest of all", key: "highest_mb", unit: "MB", digits: 0),
             ]
         )
         let limit = Double(count * bodyBytes) * 1.3 / 1e6 + 150
@@ -46,22 +48,15 @@ enum MemorySuite {
                     key: kind.key,
                     values: [
                         columns[0], columns[1], spread { ($0.held - $0.idle) * 1000 / Double(count) }, spread(\.peak),
-                        columns[2], spread(\.heldAgain),
+                        columns[2], spread(\.heldAgain), spread(\.highest),
                     ]
                 )
             )
             for (index, value) in columns.enumerated() { bars[index].append(Chart.Point(x: Double(place), y: value)) }
-            section.goals.append(
-                Goal(
-                    title: "highest memory, \(kind.title) (bodies × 1.3 + 150 MB)",
-                    key: "\(kind.key)_peak_mb",
-                    unit: "MB",
-                    value: spread(\.peak).median,
-                    limit: limit,
-                    digits: 0
-                )
+            section.goals.append(goal(kind, first: spread(\.peak), all: spread(\.highest), limit: limit))
+            run.progress(
+                "memory: \(kind.title): \((columns + [spread(\.heldAgain)]).map { $0.text(0) }.joined(separator: " → ")) MB"
             )
-            run.progress("memory: \(kind.title): \(columns.map { $0.text(0) }.joined(separator: " → ")) MB")
         }
         section.tables = [table]
         section.charts = [
@@ -74,6 +69,21 @@ enum MemorySuite {
             )
         ]
         return section
+    }
+
+    /// By both times that requests are held.
+    private static func goal(_ kind: HeldKind, first: Spread, all: Spread, limit: Double) -> Goal {
+        Goal(
+            title: "highest memory, \(kind.title), held twice (bodies × 1.3 + 150 MB)",
+            key: "\(kind.key)_peak_mb",
+            unit: "MB",
+            value: all.median,
+            limit: limit,
+            digits: 0,
+            reason: first.median <= limit
+                ? "The first time \(first.text(0)) MB were the highest: the second time does not find all that the first gave back."
+                : nil
+        )
     }
 }
 

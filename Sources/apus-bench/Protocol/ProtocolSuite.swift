@@ -28,7 +28,7 @@ enum ProtocolSuite {
                     + "frame of its own, sent when the one before has been answered, as tokens come; "
                     + "where it says so all at once).",
                 "Apus has its default scorers and 10 scraped endpoints; the bare server answers the same frames with constants "
-                    + "and as many bytes as came. Both have one poller, and take turns in each of \(plan.rounds.of("round")).",
+                    + "and as many bytes as came. Both have one poller, and take turns in each of \(plan.rounds.of("round")), another one first each time.",
                 "Where nothing else is said: 2 KB bodies, 15 headers, one JSON response, 32 streams in flight.",
             ]
         )
@@ -111,8 +111,10 @@ struct ProtocolCase {
         for contender in contenders {
             contender.warmUp(requests: plan.isShort ? inFlight : max(count / 5, inFlight), concurrency: inFlight)
         }
-        for _ in 0..<plan.rounds {
-            for contender in contenders { try contender.measure(requests: count, concurrency: inFlight) }
+        for round in 0..<plan.rounds {
+            for contender in contenders.inTurn(ofRound: round) {
+                try contender.measure(requests: count, concurrency: inFlight)
+            }
         }
         run.progress(
             "protocol: \(title): "

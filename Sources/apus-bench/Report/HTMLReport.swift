@@ -40,7 +40,7 @@ extension Report {
         if sections.count > 1 { text += "<nav>\(links.joined(separator: " "))</nav>\n" }
         let goals = sections.flatMap(\.goals)
         guard !goals.isEmpty else { return text }
-        text += "<h2>Goals: \(goals.count { $0.isMet }) of \(goals.count) met</h2>\n"
+        text += "<h2>\(goals.summary)</h2>\n"
         text += "<div class=\"scroll\"><table class=\"goals\">\n<thead><tr><th>suite</th><th>goal</th><th></th>"
         text += "<th class=\"n\">measured</th><th class=\"n\">limit</th><th>of the limit</th></tr></thead>\n<tbody>\n"
         for section in sections {
@@ -54,7 +54,7 @@ extension Goal {
     /// `met`, or by how much not.
     private var mark: String {
         if isMet { return #"<span class="met">✓ met</span>"# }
-        guard value.isFinite else { return #"<span class="missed">✗ not measured</span>"# }
+        guard value.isFinite else { return #"<span class="unknown">? not measured</span>"# }
         guard let miss else { return #"<span class="missed">✗ missed</span>"# }
         let share = (miss * 100).fixed(miss < 0.1 ? 1 : 0)
         return #"<span class="missed">✗ missed by \#(share) %</span>"#

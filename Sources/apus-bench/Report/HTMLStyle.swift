@@ -42,6 +42,7 @@ enum HTMLStyle {
         .goals .reason { color: var(--soft); font-size: 13px; max-width: 70ch; }
         .met { color: var(--good); white-space: nowrap; }
         .missed { color: var(--bad); white-space: nowrap; }
+        .unknown { color: var(--soft); white-space: nowrap; }
         .gauge { width: 120px; height: 12px; margin-top: 6px; display: block; }
         .gauge .track { fill: var(--rule); }
         .gauge .good { fill: var(--good); }

@@ -122,6 +122,7 @@ extension Goal {
             ("value", .number(value.rounded(digits + 2))),
             (isAtMost ? "at_most" : "at_least", .number(limit)),
             ("met", .bool(isMet)),
+            ("outcome", .text(outcome.rawValue)),
             ("reason", isMet ? .null : reason.map { .text($0) } ?? .null),
         ])
     }

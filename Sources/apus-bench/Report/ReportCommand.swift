@@ -11,6 +11,7 @@ enum ReportCommand {
           --rounds N       repetitions of each measurement
           --html FILE      also write a page with tables and plots
           --json FILE      also write the figures as JSON
+          --reasons FILE   why goals are missed: lines `SUITE.GOAL: TEXT` with the keys of the JSON, said where it is not met
           --apus PATH      the program to measure; default: beside this one
           --sim PATH       the model servers' program; default: apus-sim beside this one
 
@@ -24,12 +25,24 @@ enum ReportCommand {
         var arguments = try Arguments(words, flags: ["help", "short"])
         if arguments.flag("help") { return write(help, to: 1) }
         let jsonFile = arguments.string("json")
+        let reasons = try arguments.string("reasons").map { try GoalReasons(file: $0) }
         let output = try ReportOutput(&arguments)
         let only = arguments.string("only").map { $0.split(separator: ",").map { String($0) } }
         try arguments.finish()
         let suites = try select(only)
         let start = RunStart()
-        let sections = suites.map { $0.sectionOrFault(output.run) }
+        var pace = ReportPace(suites, output.run)
+        var sections: [Section] = []
+        for (index, suite) in suites.enumerated() {
+            let begun = monotonicSeconds()
+            sections.append(suite.sectionOrFault(output.run, note: pace.note(index)))
+            pace.ended(index, after: monotonicSeconds() - begun)
+        }
+        if let reasons {
+            for key in reasons.attach(to: &sections) {
+                output.run.progress("--reasons names no goal of this report: \(key)")
+            }
+        }
         try output.deliver(Report(sections, run: output.run, start: start), jsonFile: jsonFile)
     }
 

@@ -65,23 +65,47 @@ struct Chart {
 
 /// A figure that is meant to stay on one side of a limit. Missing it is said, with the reason, and fails nothing.
 struct Goal {
+    enum Outcome: String {
+        case met
+        case missed
+        /// Neither is known, and it counts as not met.
+        case unmeasured = "not measured"
+    }
+
     let title: String
     let key: String
     let unit: String
+    /// Not a number where nothing was measured.
     let value: Double
     let limit: Double
     var isAtMost = true
     var digits = 1
-    /// Why it is missed, where that is known; said only then.
+    /// Why it is missed or was not measured, where that is known; said only then.
     var reason: String?
 
-    /// Never of a value that is not a number: then nothing was measured.
-    var isMet: Bool { isAtMost ? value <= limit : value >= limit }
+    var outcome: Outcome {
+        guard value.isFinite else { return .unmeasured }
+        return (isAtMost ? value <= limit : value >= limit) ? .met : .missed
+    }
+
+    var isMet: Bool { outcome == .met }
 
     /// By which share of the limit the value lies beyond it; nil where it does not, or where no share can be told.
     var miss: Double? {
-        guard !isMet, value.isFinite, limit != 0 else { return nil }
+        guard outcome == .missed, limit != 0 else { return nil }
         return (isAtMost ? value - limit : limit - value) / limit.magnitude
+    }
+}
+
+extension [Goal] {
+    /// How many are met, missed and not measured; what there is none of is left out, but for those that are met.
+    var summary: String {
+        func count(_ outcome: Goal.Outcome) -> Int { self.count { $0.outcome == outcome } }
+        var text = "\(count(.met)) of \(self.count.of("goal")) met"
+        for outcome in [Goal.Outcome.missed, .unmeasured] where count(outcome) > 0 {
+            text += ", \(count(outcome)) \(outcome.rawValue)"
+        }
+        return text
     }
 }
 

@@ -6,9 +6,17 @@ extension Report {
         for fact in facts { text += "  \(fact.name.padding(to: width))  \(fact.value)\n" }
         for warning in warnings { text += "\n  \(warning)\n" }
         for section in sections { text += section.text }
+        return sections.count > 1 ? text + goals : text
+    }
+
+    /// Every goal of every suite in a line, so that nobody has to look for those that are missed.
+    private var goals: String {
         let goals = sections.flatMap(\.goals)
-        if sections.count > 1, !goals.isEmpty {
-            text += "\n\(goals.count { $0.isMet }) of \(goals.count) goals met\n"
+        guard !goals.isEmpty else { return "" }
+        var text = "\n== goals: \(goals.summary)\n\n"
+        let width = sections.map(\.key.count).max() ?? 0
+        for section in sections {
+            for goal in section.goals { text += "   \(section.key.padding(to: width))  \(goal.line)\n" }
         }
         return text
     }
@@ -21,11 +29,23 @@ extension Section {
         for table in tables { text += table.text }
         if !goals.isEmpty { text += "\n" }
         for goal in goals {
-            text += "   \(goal.isMet ? "met   " : "MISSED")  \(goal.title): \(goal.verdict)\n"
+            text += "   \(goal.line)\n"
             if !goal.isMet, let reason = goal.reason { text += "           \(reason)\n" }
         }
         for fault in faults { text += "\n   FAULT: \(fault)\n" }
         return text
+    }
+}
+
+extension Goal {
+    fileprivate var line: String {
+        let mark =
+            switch outcome {
+            case .met: "met"
+            case .missed: "MISSED"
+            case .unmeasured: "UNKNOWN"
+            }
+        return "\(mark.padding(to: 7)) \(title): \(verdict)"
     }
 }
 

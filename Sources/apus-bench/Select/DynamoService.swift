@@ -7,16 +7,17 @@ struct DynamoService {
     let process: ChildProcess
     private let port: Int
 
-    static var python: String? { Peers.python(of: "dynamo") }
+    /// Its venv.
+    static let venv = "dynamo"
 
     /// Starts it, and makes it know so many workers. Must be called on the main thread.
-    init(_ python: String, workers: Int) throws {
+    init(_ peer: Peers.Peer, workers: Int) throws {
         port = try Loopback.freePort()
         process = try ChildProcess(
             "/usr/bin/env",
             [
                 // It learns what workers hold from what it has reserved, as Apus does, since there are no engines to tell.
-                "DYN_ROUTER_USE_KV_EVENTS=false", "DYN_LOG=error", python, "-m", "dynamo.select_service",
+                "DYN_ROUTER_USE_KV_EVENTS=false", "DYN_LOG=error", peer.python, "-m", "dynamo.select_service",
                 "--port", "\(port)", "--threads", "2",
             ]
         )

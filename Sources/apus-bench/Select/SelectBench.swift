@@ -8,14 +8,19 @@ final class SelectBench {
         case apus
         case fromBody = "in_process_body"
         case fromHashes = "in_process_hashes"
+        case referenceFromBody = "in_process_body_reference"
+        case referenceFromHashes = "in_process_hashes_reference"
 
-        var title: String {
-            switch self {
-            case .dynamo: DynamoService.title
-            case .dynamoHashes: "\(DynamoService.title), hashes given"
+        func title(_ peer: Peers.Peer?) -> String {
+            let dynamo = peer?.title(DynamoService.title) ?? DynamoService.title
+            return switch self {
+            case .dynamo: dynamo
+            case .dynamoHashes: "\(dynamo), hashes given"
             case .apus: "Apus through ext_proc"
             case .fromBody: "Apus in process, from the body"
             case .fromHashes: "Apus in process, hashes given"
+            case .referenceFromBody: "the same with the reference's scorers, from the body"
+            case .referenceFromHashes: "the same with the reference's scorers, hashes given"
             }
         }
     }
@@ -66,13 +71,16 @@ final class SelectBench {
     private let apus: ChildProcess
     private let apusAddress: String
     private let decider: SelectInProcess
+    private let referenceDecider: SelectInProcess
+    private let peer: Peers.Peer?
     private var rounds: [Int: [Way: [Round]]] = [:]
     private(set) var faults: [String] = []
 
     /// Must be called on the main thread.
-    init(_ options: SelectCommand.Options, endpoints: Int, python: String?) throws {
+    init(_ options: SelectCommand.Options, endpoints: Int, peer: Peers.Peer?) throws {
         self.options = options
         self.endpoints = endpoints
+        self.peer = peer
         upstream = try ChildProcess(sibling("apus-bench"), ["upstream", "--count", "\(endpoints)"])
         let addresses = try upstream.wait(for: "listening on ", count: endpoints)
         apus = try ChildProcess(
@@ -86,10 +94,11 @@ final class SelectBench {
         )
         apusAddress = try apus.wait(for: "ext_proc listening on ")[0]
         decider = SelectInProcess(endpoints: endpoints)
+        referenceDecider = SelectInProcess(endpoints: endpoints, .reference)
         var dynamo: DynamoService?
-        if let python {
+        if let peer {
             do {
-                dynamo = try DynamoService(python, workers: endpoints)
+                dynamo = try DynamoService(peer, workers: endpoints)
             } catch {
                 faults.append("\(error)")
             }
@@ -112,15 +121,27 @@ final class SelectBench {
         }
         note(.apus, blocks, try measureApus(prompts, count))
         let bodies = try SelectInProcess.prompts(prompts)
-        for prompt in bodies { try decider.decide(reading: prompt) }
+        try measure(decider, .fromBody, .fromHashes, bodies, blocks, count)
+        try measure(referenceDecider, .referenceFromBody, .referenceFromHashes, bodies, blocks, count)
+    }
+
+    private func measure(
+        _ decider: SelectInProcess,
+        _ bodyWay: Way,
+        _ hashesWay: Way,
+        _ prompts: [SelectInProcess.Prompt],
+        _ blocks: Int,
+        _ count: Int
+    ) throws {
+        for prompt in prompts { try decider.decide(reading: prompt) }
         let fromBody = try cpuMicroseconds(per: count) {
-            for number in 0..<count { try decider.decide(reading: bodies[number % bodies.count]) }
+            for number in 0..<count { try decider.decide(reading: prompts[number % prompts.count]) }
         }
-        note(.fromBody, blocks, Round(cpuMicroseconds: fromBody))
+        note(bodyWay, blocks, Round(cpuMicroseconds: fromBody))
         let fromHashes = try cpuMicroseconds(per: count) {
-            for number in 0..<count { try decider.decide(bodies[number % bodies.count].hashes) }
+            for number in 0..<count { try decider.decide(prompts[number % prompts.count].hashes) }
         }
-        note(.fromHashes, blocks, Round(cpuMicroseconds: fromHashes))
+        note(hashesWay, blocks, Round(cpuMicroseconds: fromHashes))
     }
 
     private func measure(_ dynamo: DynamoService, _ selections: [String], _ count: Int) throws -> Round {
@@ -192,7 +213,7 @@ final class SelectBench {
             rows: Way.allCases.compactMap { way in
                 guard let found = rounds[blocks]?[way] else { return nil }
                 return Table.Row(
-                    title: way.title,
+                    title: way.title(peer),
                     key: way.rawValue,
                     values: columns.map { _, value in
                         let values = found.compactMap(value)
@@ -232,25 +253,32 @@ final class SelectBench {
                 $0.p50Microseconds
             },
         ]
-        return comparisons.compactMap { comparison in
+        return comparisons.map { comparison in
             let mine = rounds[blocks]?[comparison.mine]?.compactMap(comparison.value) ?? []
             var theirs = rounds[blocks]?[comparison.theirs]?.compactMap(comparison.value) ?? []
             if comparison.isLessTheWay {
                 let ways = rounds[0]?[comparison.theirs]?.compactMap(comparison.value) ?? []
                 theirs = zip(theirs, ways).map { $0 - $1 }
             }
-            guard !mine.isEmpty, !theirs.isEmpty else { return nil }
+            // The ratio of the medians: differences of single rounds may be nothing.
+            let base = Spread(theirs).median
+            let isMeasured = !mine.isEmpty && base > 0
             return Goal(
                 title: "\(comparison.title), \(size)",
                 key: "\(comparison.key)_over_dynamo_\(blocks)_\(endpoints)",
                 unit: "",
-                // The ratio of the medians: differences of single rounds may be nothing.
-                value: Spread(mine).median / max(Spread(theirs).median, 1e-3),
+                value: isMeasured ? Spread(mine).median / base : .nan,
                 limit: 1,
                 digits: 2,
-                reason: comparison.reason
+                reason: isMeasured ? comparison.reason : whyUnmeasured
             )
         }
+    }
+
+    private var whyUnmeasured: String {
+        if peer == nil { return Peers.missing(DynamoService.title) }
+        if dynamo == nil { return "\(DynamoService.title) did not start." }
+        return "Its figure less the way is nothing: the way's own noise was larger."
     }
 
     var chart: Chart {
@@ -265,7 +293,7 @@ final class SelectBench {
                     Chart.Point(x: Double(blocks), y: Spread($0.map(\.cpuMicroseconds)))
                 }
             }
-            if !points.isEmpty { chart.series.append(Chart.Series(name: way.title, points: points)) }
+            if !points.isEmpty { chart.series.append(Chart.Series(name: way.title(peer), points: points)) }
         }
         return chart
     }

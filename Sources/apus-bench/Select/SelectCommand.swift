@@ -10,6 +10,7 @@ enum SelectCommand {
         /// How many blocks, all in all, one measurement decides about.
         var work = 400_000
         var apus = sibling("apus")
+        var peers = Peers()
     }
 
     /// The suite of the report.
@@ -23,10 +24,10 @@ enum SelectCommand {
 
     static func measure(_ options: Options, progress: (String) -> Void) throws -> Section {
         var section = Section(key: "select", title: "The decision alone, next to Dynamo's selection service")
-        let python = DynamoService.python
-        section.method = method(options, hasPeer: python != nil)
+        let peer = options.peers[DynamoService.venv]
+        section.method = method(options, hasPeer: peer != nil)
         for endpoints in options.endpoints {
-            let bench = try SelectBench(options, endpoints: endpoints, python: python)
+            let bench = try SelectBench(options, endpoints: endpoints, peer: peer)
             for round in 1...options.rounds {
                 for blocks in options.blocks { try bench.measure(blocks: blocks) }
                 progress("round \(round), \(endpoints) endpoints")
@@ -42,25 +43,32 @@ enum SelectCommand {
 
     /// 3,750 blocks that 96 endpoints hold more and more of.
     private static func large(_ options: Options, _ section: inout Section) throws {
-        let decider = SelectInProcess(endpoints: 96)
         guard let prompt = try SelectInProcess.prompts(SelectPrompts(blocks: 3_750, count: 1)).first else { return }
-        decider.spread(prompt)
         let repetitions = max(20, options.work / 1_000)
-        var values: [Double] = []
-        for _ in 0..<options.rounds {
-            values.append(
-                try cpuMicroseconds(per: repetitions) {
-                    for _ in 0..<repetitions { try decider.decide(prompt.hashes) }
+        func measure(_ scorers: SelectInProcess.Scorers) throws -> Spread {
+            let decider = SelectInProcess(endpoints: 96, scorers)
+            decider.spread(prompt)
+            return Spread(
+                try (0..<options.rounds).map { _ in
+                    try cpuMicroseconds(per: repetitions) {
+                        for _ in 0..<repetitions { try decider.decide(prompt.hashes) }
+                    }
                 }
             )
         }
+        let (own, reference) = (try measure(.builtIn), try measure(.reference))
         section.tables.append(
             Table(
                 title: "3,750 blocks, 96 endpoints that hold more and more of them",
                 key: "3750_96",
                 columns: [Table.Column(title: "CPU per decision", key: "cpu_us", unit: "µs")],
                 rows: [
-                    Table.Row(title: "Apus in process, hashes given", key: "in_process", values: [Spread(values)])
+                    Table.Row(title: "Apus in process, hashes given", key: "in_process", values: [own]),
+                    Table.Row(
+                        title: "the same with the reference's scorers",
+                        key: "in_process_reference",
+                        values: [reference]
+                    ),
                 ]
             )
         )
@@ -69,7 +77,7 @@ enum SelectCommand {
                 title: "A decision about 3,750 blocks × 96 endpoints, in process",
                 key: "cpu_3750_96_us",
                 unit: "µs",
-                value: Spread(values).median,
+                value: own.median,
                 limit: 117
             )
         )
@@ -84,12 +92,13 @@ enum SelectCommand {
                     + "them against what it reserved before (DYN_ROUTER_USE_KV_EVENTS=false) and chooses; it reserves and remembers "
                     + "nothing. With hashes given, the caller has hashed: 64-bit numbers of blocks and of sequences instead of tokens. "
                     + "CPU is that of its process."
-                : "\(DynamoService.title) is not installed: deploy/bench-peers.sh does that.",
+                : Peers.missing(DynamoService.title),
             "Apus through ext_proc: gRPC on loopback, the request's headers, its body in frames of 32 KiB, the replies (the body goes back, too), "
-                + "half-close; the default policy, which also reserves, remembers the prompt and logs, and whose blocks hold at least 64 tokens. Endpoints are scraped once a second. "
+                + "half-close; Apus's default scorer. It also reserves, remembers the prompt and logs, and its blocks hold at least 64 tokens. Endpoints are scraped once a second. "
                 + "CPU is that of its process.",
             "In process, from the body: the same without transport and log, in blocks of 16 tokens, as many as the peer's. "
-                + "Hashes given: choosing and reserving alone. CPU is that of this process, which does nothing else then.",
+                + "Hashes given: choosing and reserving alone. CPU is that of this process, which does nothing else then. "
+                + "Apus's default scorer, by which goals are judged, and in rows of their own the three of the reference's default.",
             "Less the way: less what the same service takes for a prompt of one token.",
             "p50: one request at a time. CPU: 16 in flight. Who asks are the generators of `envoy` and `floor`, one thread. "
                 + "Dynamo and Apus take turns; \(options.rounds.of("round")), medians.",

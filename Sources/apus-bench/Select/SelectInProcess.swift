@@ -1,26 +1,34 @@
 import Bytes
+import EndpointPicker
 import Inference
 import Pool
 import Scheduling
 
-/// A decision by the three scorers of the reference's default, called as a function.
+/// A decision, called as a function.
 final class SelectInProcess {
+    enum Scorers {
+        /// What Apus does without a configuration.
+        case builtIn
+        /// The three of the reference's default.
+        case reference
+    }
+
     private let pool: Pool
-    private let cache = ApproximatePrefixCache()
+    private let cache: ApproximatePrefixCache
     private let scheduler: Scheduler
     private var generator = SeededGenerator(seed: 11)
 
-    init(endpoints: Int) {
+    init(endpoints: Int, _ scorers: Scorers = .builtIn) {
         pool = BenchPool.make(endpoints)
-        let scorers: [(name: String, weight: Float, scorer: any Scorer)] = [
-            ("queue-scorer", 2, QueueScorer()), ("kv-cache-utilization-scorer", 2, KVCacheUtilizationScorer()),
-            ("prefix-cache-scorer", 3, PrefixCacheScorer()),
-        ]
-        let profile = SchedulingProfile(
-            name: "default",
-            scorers: scorers.map { .init(name: $0.name, weight: $0.weight, scorer: $0.scorer) }
-        )
-        scheduler = Scheduler(profiles: [profile], prefixCache: cache)
+        let index = PrefixIndex()
+        switch scorers {
+        case .builtIn:
+            scheduler = SchedulingSetup.builtIn(prefixIndex: index).scheduler
+            cache = scheduler.prefixCache ?? ApproximatePrefixCache(index: index)
+        case .reference:
+            cache = ApproximatePrefixCache(index: index)
+            scheduler = Scheduler(profiles: [ScorerSet.reference.profile], prefixCache: cache)
+        }
     }
 
     /// A body that is read again and again.
