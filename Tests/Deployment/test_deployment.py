@@ -254,6 +254,19 @@ class Chart(Case):
                 self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
                 self.assertTrue(container["resources"]["requests"])
 
+    def test_mounted_secrets_can_be_read(self):
+        """A Secret's files belong to root and, with it, to the group fsGroup; the containers run as somebody else."""
+        found = 0
+        for _, objects in self.each():
+            pod = self.only(objects, "Deployment")["spec"]["template"]["spec"]
+            for volume in (v for v in pod["volumes"] if "secret" in v):
+                found += 1
+                modes = [i["mode"] for i in volume["secret"].get("items", []) if "mode" in i]
+                for mode in [volume["secret"].get("defaultMode", 0o644), *modes]:
+                    isOfGroup = "fsGroup" in pod["securityContext"] and mode & 0o040
+                    self.assertTrue(mode & 0o004 or isOfGroup, f"{volume['name']}: {mode:o}")
+        self.assertTrue(found)
+
     def test_replicas_end_in_time_and_are_kept(self):
         for name, objects in self.each():
             deployment = self.only(objects, "Deployment")["spec"]
