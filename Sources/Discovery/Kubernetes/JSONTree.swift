@@ -66,6 +66,8 @@ struct JSONNode {
     var isNull: Bool { text == "null" }
     var isObject: Bool { !range.isEmpty && bytes[range.lowerBound] == UInt8(ascii: "{") }
 
+    var isArray: Bool { !range.isEmpty && bytes[range.lowerBound] == UInt8(ascii: "[") }
+
     var string: String? { JSONParts.string(range, in: bytes.span.bytes) }
 
     /// A whole number, written as one.

@@ -80,9 +80,20 @@ extension Reflector {
         guard splitter.isComplete, let envelope = try? JSONTree(splitter.envelope).root else {
             throw KubernetesError(.malformed, "\(collection.path) is no list")
         }
+        guard Self.isList(envelope) else {
+            throw KubernetesError(.malformed, "\(collection.path) answers with something that is no list")
+        }
         let metadata = envelope["metadata"]?.members("resourceVersion", "continue") ?? [nil, nil]
         let rest = metadata[1]?.string ?? ""
         return Page(version: metadata[0]?.string ?? "", next: rest.isEmpty ? nil : rest)
+    }
+
+    /// Whether what is around the items is a list's. To take anything else for one without items would cost every object.
+    private static func isList(_ envelope: JSONNode) -> Bool {
+        guard let items = envelope.members.last(where: { $0.name == "items" })?.value else {
+            return envelope["kind"]?.string?.hasSuffix("List") ?? false
+        }
+        return items.isArray || items.isNull
     }
 
     private func next(of stream: HTTPStream) async throws(KubernetesError) -> [UInt8]? {
@@ -112,8 +123,7 @@ extension Reflector {
             maxResponseBytes: nil,
             window: 512 << 10
         )
-        let stream = try await client.open(collection.path + query.text, limits: limits)
-        noteSuccess(&loop)
+        let stream = try await openWatch(query, limits, &loop)
         var position = WatchPosition(version: version)
         // What has been seen need not be sent again.
         defer { loop.version = position.version }
@@ -147,6 +157,29 @@ extension Reflector {
         return position.version
     }
 
+    private func openWatch(
+        _ query: Query,
+        _ limits: HTTPStreamLimits,
+        _ loop: inout ReflectorLoop
+    ) async throws(KubernetesError) -> HTTPStream {
+        do {
+            let stream = try await client.open(collection.path + query.text, limits: limits)
+            loop.refusals = 0
+            return stream
+        } catch {
+            // Whoever says when to come back is busy, and has nothing against the place that we ask for.
+            if [.refused, .server, .malformed].contains(error.code), error.retryAfter == nil { loop.refusals += 1 }
+            if loop.refusals >= Self.maxRefusals {
+                loop.refusals = 0
+                loop.mustList = true
+            }
+            throw error
+        }
+    }
+
+    /// A server that takes no watch from one version may never again: its store may be an older one, restored.
+    private static var maxRefusals: Int { 3 }
+
     /// The next piece of a watch. However its connection ends, that belongs to a watch's life; what matters is whether another one begins.
     private func piece(of stream: HTTPStream) async throws(KubernetesError) -> [UInt8]? {
         do {
@@ -176,9 +209,14 @@ extension Reflector {
         }
         if type == "BOOKMARK" {
             let version = event[1]?["metadata"]?["resourceVersion"]?.string ?? ""
-            // One from before is a mistake; to follow it would bring everything once more.
-            let isBehind = UInt64(version).map { $0 < position.number ?? 0 } ?? version.isEmpty
-            if !isBehind { position.version = version }
+            guard !version.isEmpty else { return false }
+            if let now = UInt64(version), let known = position.number, now < known {
+                // Nothing that comes now would look new: the server's store may be an older one, restored.
+                loop.mustList = true
+                throw KubernetesError(.malformed, "a watch of \(collection.path) has gone back from \(known) to \(now)")
+            }
+            position.version = version
+            noteSuccess(.watch, &loop)
             return false
         }
         guard ["ADDED", "MODIFIED", "DELETED"].contains(type) else { return false }
@@ -199,9 +237,8 @@ extension Reflector {
             loop.mustList = true
             throw KubernetesError(.malformed, "events of \(collection.path) out of order: listing anew")
         }
-        if (object.metadata.version ?? .max) >= (position.number ?? 0), !object.metadata.resourceVersion.isEmpty {
-            position.version = object.metadata.resourceVersion
-        }
+        position.advance(to: object.metadata)
+        noteSuccess(.watch, &loop)
         return outcome == .changed
     }
 
@@ -213,10 +250,16 @@ extension Reflector {
     ) throws(KubernetesError) -> Bool {
         malformed("an event of \(collection.path) holds no object of its kind")
         guard let metadata = ObjectMetadata(node?["metadata"], annotations: []) else { return false }
-        if !metadata.resourceVersion.isEmpty { position.version = metadata.resourceVersion }
+        position.advance(to: metadata)
         return state.withLock { state in
+            guard let known = state.objects[metadata.key]?.metadata else { return false }
+            guard !Self.isLate(metadata, isDeleted: type == "DELETED", known) else {
+                state.counts.stale += 1
+                return false
+            }
+            state.objects[metadata.key] = nil
             state.changed?.insert(metadata.key)
-            return state.objects.removeValue(forKey: metadata.key) != nil
+            return true
         }
     }
 
@@ -230,10 +273,7 @@ extension Reflector {
     ) -> Outcome {
         let metadata = object.metadata
         if let known = objects[metadata.key]?.metadata {
-            if let old = known.version, let new = metadata.version, new <= old {
-                // The end of an object is final, whatever its event's version; that of its namesake before is not its own.
-                guard isDeleted, known.uid == metadata.uid else { return .known }
-            }
+            guard !isLate(metadata, isDeleted: isDeleted, known) else { return .known }
             objects[metadata.key] = isDeleted ? nil : object
             return .changed
         }
@@ -243,6 +283,13 @@ extension Reflector {
         objects[metadata.key] = object
         return .changed
     }
+
+    /// Whether what an event says of an object is no newer than what is known of it.
+    private static func isLate(_ metadata: ObjectMetadata, isDeleted: Bool, _ known: ObjectMetadata) -> Bool {
+        guard let old = known.version, let new = metadata.version, new <= old else { return false }
+        // The end of an object is final, whatever its event's version; that of its namesake before is not its own.
+        return !isDeleted || known.uid != metadata.uid
+    }
 }
 
 /// How far a watch has come.
@@ -250,4 +297,10 @@ private struct WatchPosition {
     var version: String
 
     var number: UInt64? { UInt64(version) }
+
+    /// Goes on to an event's object, unless that has come late.
+    mutating func advance(to metadata: ObjectMetadata) {
+        guard !metadata.resourceVersion.isEmpty, (metadata.version ?? .max) >= (number ?? 0) else { return }
+        version = metadata.resourceVersion
+    }
 }

@@ -147,10 +147,11 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
             do {
                 loop.version = try await list(&loop)
                 loop.absentSince = nil
-                noteSuccess(&loop)
+                loop.refusals = 0
+                noteSuccess(.list, &loop)
                 return .zero
             } catch {
-                return failed(error, &loop)
+                return failed(error, in: .list, &loop)
             }
         }
         let startedAt = settings.clock.now()
@@ -162,21 +163,26 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
                 return loop.nextDelay(settings)
             }
             loop.reset()
+            noteSuccess(.watch, &loop)
             return .zero
         } catch {
             if settings.clock.now().elapsed(since: startedAt) >= .seconds(10) { loop.reset() }
-            return failed(error, &loop)
+            return failed(error, in: .watch, &loop)
         }
     }
 
-    /// The server has answered as it should.
-    func noteSuccess(_ loop: inout ReflectorLoop) {
-        guard loop.isFailing else { return }
-        loop.isFailing = false
+    /// The server has answered as it should. A list does not show that its watches are of any use again.
+    func noteSuccess(_ step: ReflectorLoop.Step, _ loop: inout ReflectorLoop) {
+        guard let failing = loop.failing, failing == .list || step == .watch else { return }
+        loop.failing = nil
         onEvent(.recovered)
     }
 
-    private func failed(_ error: KubernetesError, _ loop: inout ReflectorLoop) -> Duration {
+    private func failed(
+        _ error: KubernetesError,
+        in step: ReflectorLoop.Step,
+        _ loop: inout ReflectorLoop
+    ) -> Duration {
         // Unless it is we who end, it is the client that has.
         if error.code == .cancelled { return Task.isCancelled ? .zero : settings.longestDelay }
         if loop.mustList { loop.version = nil }
@@ -200,15 +206,14 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
             let isLong = now.elapsed(since: since) >= settings.absenceDelay
             if settings.mayBeAbsent, isLong || objects?.isEmpty ?? true {
                 replace([:])
-                noteSuccess(&loop)
+                // There is nothing to watch.
+                noteSuccess(.watch, &loop)
                 return settings.absenceDelay * Double.random(in: 0.8...1.2)
             }
         }
         state.withLock { $0.counts.failures += 1 }
-        if !loop.isFailing {
-            loop.isFailing = true
-            onEvent(.failing(error))
-        }
+        if loop.failing == nil { onEvent(.failing(error)) }
+        if loop.failing != .watch { loop.failing = step }
         let isRefused = error.code == .forbidden && settings.mayBeAbsent
         return max(loop.nextDelay(settings), error.retryAfter ?? .zero, isRefused ? settings.absenceDelay : .zero)
     }
@@ -242,11 +247,16 @@ package final class Reflector<Object: KubernetesObject>: Sendable {
 
 /// What the loop of a `Reflector` remembers from one step to the next.
 struct ReflectorLoop {
+    enum Step { case list, watch }
+
     /// Where to go on watching; nil: list first.
     var version: String?
     /// An event has shown that the copy may be wrong.
     var mustList = false
-    var isFailing = false
+    /// What has failed since it last went well; a watch, if both have.
+    var failing: Step?
+    /// How often in a row a watch from `version` was not even begun, by a server that answers.
+    var refusals = 0
     /// Expired versions since the last watch that went well.
     var expirations = 0
     /// Since when every answer has been that the kind is not known.

@@ -57,11 +57,101 @@ struct ReflectorTests {
         let watched = WatchedDiscovery(try fakeKubernetes(["a"]))
         await watched.watching()
         watched.fake.bookmark(pods, version: 5555)
-        // One from before is not gone back to.
-        watched.fake.bookmark(pods, version: 12)
         watched.fake.endWatches(pods)
         let next = await watched.fake.requests.first { $0.isWatch && $0.query["resourceVersion"] == "5555" }
         #expect(next?.path == pods)
+        #expect(watched.counts().lists == 1)
+    }
+
+    @Test("A bookmark from before, as of a store that was restored, leads to a new list")
+    func bookmarkFromBefore() async throws {
+        let watched = WatchedDiscovery(try fakeKubernetes(["a", "b"]))
+        await watched.expect(["a-rank-0", "b-rank-0"])
+        await watched.watching()
+        watched.fake.bookmark(pods, version: 5555)
+        watched.fake.send(#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"12"}}}"# + "\n", to: pods)
+        await watched.watching(count: 2)
+        #expect(watched.counts().lists == 2)
+        try await watched.settle("c")
+        #expect(
+            watched.fake.requests.entries.last { $0.isWatch && $0.path == pods }?.query["resourceVersion"] != "5555"
+        )
+    }
+
+    @Test(
+        "A server that takes no watch from one version any more is asked for a list after three attempts",
+        arguments: [400, 500]
+    )
+    func refusedVersion(status: Int) async throws {
+        let fake = try fakeKubernetes(["a"])
+        let watched = WatchedDiscovery(fake)
+        await watched.expect(["a-rank-0"])
+        await watched.watching()
+        let first = fake.requests.entries.first { $0.isWatch && $0.path == pods }?.query["resourceVersion"]
+        let version = try #require(first)
+        fake.answer { [pods] request in
+            request.isWatch && request.path == pods && request.query["resourceVersion"] == version
+                ? .status(status) : nil
+        }
+        // What is made now can be seen by a list only.
+        let asked = fake.requests.entries.filter { $0.isWatch && $0.path == pods }.count
+        fake.cutWatches(pods)
+        try fake.put(pods, FakeKubernetes.pod("b"))
+        await watched.expect(["a-rank-0", "b-rank-0"])
+        let watches = fake.requests.entries.filter { $0.isWatch && $0.path == pods }.dropFirst(asked)
+        #expect(watches.prefix { $0.query["resourceVersion"] == version }.count == 3)
+        #expect(watched.counts().lists == 2)
+        #expect(watched.events.entries.endpoints.allSatisfy { !$0.isEmpty })
+        #expect(watched.events.entries.failures.filter { $0.kind == "pods" }.count == 1)
+    }
+
+    @Test(
+        "What is no list is not taken for one without items",
+        arguments: [
+            (#"{"metadata":{"resourceVersion":"7"}}"#, false),
+            (#"{"kind":"Status","metadata":{"resourceVersion":"7"},"status":"Success"}"#, false),
+            (#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":{}}"#, false),
+            (#"{"metadata":{"resourceVersion":"7"},"items":null}"#, true),
+            (#"{"metadata":{"resourceVersion":"7"},"items":[]}"#, true),
+            (#"{"kind":"PodList","metadata":{"resourceVersion":"7"}}"#, true),
+        ]
+    )
+    func noList(body: String, isList: Bool) async throws {
+        let fake = try fakeKubernetes(["a"])
+        let watched = WatchedDiscovery(fake)
+        await watched.expect(["a-rank-0"])
+        await watched.watching()
+        fake.answer { [pods] request in
+            request.path == pods && !request.isWatch ? .status(200, body: body) : nil
+        }
+        fake.send("]junk", to: pods)
+        if isList {
+            await watched.expect([])
+        } else {
+            await fake.requests.wait { $0.filter { $0.path == pods && !$0.isWatch }.count >= 4 }
+            fake.answer(nil)
+            try await watched.settle("b")
+            #expect(watched.events.entries.endpoints.allSatisfy { !$0.isEmpty })
+        }
+    }
+
+    @Test("A server that takes every watch and then sends junk is complained of once, whatever its lists say")
+    func junkWatches() async throws {
+        let fake = try fakeKubernetes(["a"])
+        fake.answer { [pods] request in request.isWatch && request.path == pods ? .chunks(["]junk"]) : nil }
+        let watched = WatchedDiscovery(fake)
+        await watched.watching(count: 6)
+        @Sendable func isRecovery(_ event: KubernetesDiscovery.Event) -> Bool {
+            if case .recovered("pods") = event { true } else { false }
+        }
+        #expect(watched.events.entries.failures.filter { $0.kind == "pods" }.count == 1)
+        #expect(!watched.events.entries.contains(where: isRecovery))
+        fake.answer(nil)
+        try await watched.settle("b")
+        // The first event of a watch, where "b" may have come with a list.
+        try await watched.settle("c")
+        await watched.events.wait { $0.contains(where: isRecovery) }
+        #expect(watched.events.entries.filter(isRecovery).count == 1)
     }
 
     @Test(
@@ -209,6 +299,36 @@ struct ReflectorTests {
         try await watched.settle("z")
         #expect(watched.events.entries.endpoints[before...].allSatisfy { $0.map(\.name) == ["z-rank-0"] })
         #expect(watched.counts().stale >= 2)
+    }
+
+    @Test(
+        "What cannot be read removes an object only when it is newer than what is known, and never moves the place back"
+    )
+    func lateUnusable() async throws {
+        let pools = FakeKubernetes.pools()
+        let fake = try fakeKubernetes(["a"])
+        let watched = WatchedDiscovery(fake)
+        await watched.expect(["a-rank-0"])
+        await watched.watching(pools)
+        func metadata(_ name: String, _ version: Int, _ uid: String) -> String {
+            #""metadata":{"name":"\#(name)","namespace":"default","uid":"\#(uid)","resourceVersion":"\#(version)"}"#
+        }
+        func send(_ type: String, _ members: String) {
+            fake.send(#"{"type":"\#(type)","object":{\#(members)}}"# + "\n", to: pools)
+        }
+        let spec = #","spec":{"selector":{"matchLabels":{"app":"vllm"}},"targetPorts":[{"number":1},{"number":2}]}"#
+        send("MODIFIED", metadata("pool", 3000, "uid-9") + spec)
+        await watched.expect(["a-rank-0", "a-rank-1"])
+        send("MODIFIED", metadata("pool", 2500, "uid-9"))
+        send("DELETED", metadata("pool", 2400, "uid-8"))
+        // From before 3000, where we still are: doubtful, so that the server is asked.
+        send("ADDED", metadata("other", 2999, "uid-7") + spec)
+        await watched.watching(pools, count: 2)
+        #expect(watched.counts("inferencepools").lists == 2)
+        #expect(watched.counts("inferencepools").malformed == 2)
+        #expect(watched.events.entries.missingCount == 0)
+        send("MODIFIED", metadata("pool", 4000, "uid-9"))
+        await watched.events.wait { $0.missingCount == 1 }
     }
 
     @Test("A pod that flaps ends up as it is, and the changes are not each a new pool")
