@@ -14,7 +14,6 @@ struct AdminPages: Sendable {
     let telemetry: Telemetry
     let reload: ConfigurationReload
     let options: ServeOptions
-    let log: Logger
     let readiness: Readiness
     /// Who may read more than whether we are ready; nil: everybody.
     var review: AccessReview?
@@ -35,11 +34,9 @@ struct AdminPages: Sendable {
                         headers: [HTTPHeader("www-authenticate", "Bearer")]
                     )
                 )
-            case .forbidden(let user):
-                log.info("metrics refused", ["user": user, "path": request.path])
+            case .forbidden:
                 later.complete(HTTPResponse(status: 403, contentType: "text/plain", text: "Forbidden\n"))
-            case .unknown(let problem):
-                log.warning("metrics refused: Kubernetes cannot be asked who is asking", ["error": problem])
+            case .unknown:
                 later.complete(
                     HTTPResponse(status: 503, contentType: "text/plain", text: "authentication is not available\n")
                 )

@@ -41,7 +41,7 @@ final class Cluster: Sendable {
     ) throws(StartError) {
         self.log = log
         let api = KubernetesClient(access, client: client)
-        review = options.metricsEndpointAuth ? AccessReview(KubernetesClient(access, client: client)) : nil
+        review = options.metricsEndpointAuth ? Self.review(KubernetesClient(access, client: client), log) : nil
         for warning in access.warnings { log.warning("\(warning)") }
         let settings = KubernetesDiscovery.Settings(try Self.source(options), namespace: options.namespace)
         let changes = ChangeLog { count, changes in
@@ -138,6 +138,19 @@ final class Cluster: Sendable {
             return .pods(selector, ports: ports, poolName: options.deploymentName)
         } catch {
             throw StartError(description: "--endpoint-selector: \(error.description)")
+        }
+    }
+
+    private static func review(_ api: KubernetesClient, _ log: Logger) -> AccessReview {
+        AccessReview(api) { event in
+            switch event {
+            case .refused(let user, let path):
+                log.info("metrics refused", ["user": user, "path": path])
+            case .failing(let problem):
+                log.warning("metrics refused: Kubernetes cannot be asked who is asking", ["error": problem])
+            case .recovered:
+                log.info("Kubernetes can be asked again who reads metrics")
+            }
         }
     }
 

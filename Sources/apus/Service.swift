@@ -97,7 +97,6 @@ final class Service: Sendable {
             telemetry: telemetry,
             reload: reload,
             options: options,
-            log: log,
             readiness: readiness
         )
         pages.exposePool()

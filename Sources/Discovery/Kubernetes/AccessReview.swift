@@ -12,6 +12,15 @@ package final class AccessReview: Sendable {
         case unknown(String)
     }
 
+    /// What is worth a line in a log; repetitions are not told.
+    package enum Event: Sendable, Equatable {
+        /// A user may not read a path; told once for as long as that is so.
+        case refused(user: String, path: String)
+        /// The API does not answer, or more is asked than it can answer. Told once, until it does again.
+        case failing(String)
+        case recovered
+    }
+
     package struct Lifetimes: Sendable {
         package var authenticated = Duration.seconds(60)
         package var unauthenticated = Duration.seconds(10)
@@ -38,6 +47,9 @@ package final class AccessReview: Sendable {
         var users: [String: (user: User?, until: MonotonicTime)] = [:]
         var permissions: [Question: (isAllowed: Bool, until: MonotonicTime)] = [:]
         var asking = 0
+        var isFailing = false
+        /// Whether somebody was turned away since nothing was being asked.
+        var isCrowded = false
     }
 
     /// More answers than readers of metrics have tokens; what a stranger sends must not fill the memory.
@@ -48,12 +60,20 @@ package final class AccessReview: Sendable {
 
     private let client: KubernetesClient
     private let lifetimes: Lifetimes
+    private let onEvent: @Sendable (Event) -> Void
     private let state = Lock(State())
 
-    /// - Parameter client: its pace bounds the questions, so it should be one of their own.
-    package init(_ client: KubernetesClient, lifetimes: Lifetimes = Lifetimes()) {
+    /// - Parameters:
+    ///   - client: its pace bounds the questions, so it should be one of their own.
+    ///   - onEvent: must not block; calls may overlap.
+    package init(
+        _ client: KubernetesClient,
+        lifetimes: Lifetimes = Lifetimes(),
+        onEvent: @escaping @Sendable (Event) -> Void = { _ in }
+    ) {
         self.client = client
         self.lifetimes = lifetimes
+        self.onEvent = onEvent
     }
 
     /// What to answer somebody who sends this `authorization` field, or none, and wants to GET `path`.
@@ -63,19 +83,49 @@ package final class AccessReview: Sendable {
         else { return .unauthenticated }
         let token = String(ASCII.trimmed(authorization.dropFirst(7)))
         guard !token.isEmpty else { return .unauthenticated }
+        // Whoever is known waits for nobody, however many strangers ask.
+        if let known = remembered(token: token, path: path) { return known }
         let isFree = state.withLock { state in
             guard state.asking < Self.maxAsking else { return false }
             state.asking += 1
             return true
         }
-        guard isFree else { return .unknown("too many questions at once") }
-        defer { state.withLock { $0.asking -= 1 } }
+        guard isFree else {
+            let problem = "too many questions at once"
+            if !state.withLock({ exchange(&$0.isCrowded, with: true) }) { onEvent(.failing(problem)) }
+            return .unknown(problem)
+        }
+        defer {
+            let isQuiet = state.withLock { state in
+                state.asking -= 1
+                return state.asking == 0 && exchange(&state.isCrowded, with: false)
+            }
+            if isQuiet { onEvent(.recovered) }
+        }
         do {
             guard let user = try await user(of: token) else { return .unauthenticated }
-            return try await mayRead(Question(user: user, path: path)) ? .allowed : .forbidden(user: user.name)
+            let question = Question(user: user, path: path)
+            return Self.verdict(question, isAllowed: try await mayRead(question))
         } catch {
+            if !state.withLock({ exchange(&$0.isFailing, with: true) }) { onEvent(.failing(error.message)) }
             return .unknown(error.message)
         }
+    }
+
+    /// The verdict, as far as answers that still count tell it.
+    private func remembered(token: String, path: String) -> Verdict? {
+        let now = MonotonicTime.now()
+        return state.withLock { state in
+            guard let known = state.users[token], known.until > now else { return nil }
+            guard let user = known.user else { return .unauthenticated }
+            let question = Question(user: user, path: path)
+            guard let permission = state.permissions[question], permission.until > now else { return nil }
+            return Self.verdict(question, isAllowed: permission.isAllowed)
+        }
+    }
+
+    private static func verdict(_ question: Question, isAllowed: Bool) -> Verdict {
+        isAllowed ? .allowed : .forbidden(user: question.user.name)
     }
 
     private func user(of token: String) async throws(KubernetesError) -> User? {
@@ -120,10 +170,13 @@ package final class AccessReview: Sendable {
             spec: spec
         )
         let isAllowed = answer["status"]?["allowed"]?.bool == true
-        state.withLock { state in
+        let isNews = state.withLock { state in
+            let before = state.permissions[question]?.isAllowed
             state.permissions = Self.room(in: state.permissions, at: now) { $0.until }
             state.permissions[question] = (isAllowed, now + (isAllowed ? lifetimes.allowed : lifetimes.forbidden))
+            return before != isAllowed
         }
+        if isNews, !isAllowed { onEvent(.refused(user: question.user.name, path: question.path)) }
         return isAllowed
     }
 
@@ -133,6 +186,7 @@ package final class AccessReview: Sendable {
         let head = #"{"apiVersion":"\#(group)/v1","kind":"\#(kind)","spec":"#
         let body = try await client.call("POST", path, body: Array(head.utf8) + spec + Array("}".utf8))
         guard let tree = try? JSONTree(body) else { throw KubernetesError(.malformed, "\(path): no JSON") }
+        if state.withLock({ exchange(&$0.isFailing, with: false) }) { onEvent(.recovered) }
         return tree.root
     }
 
