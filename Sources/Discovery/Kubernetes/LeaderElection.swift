@@ -50,6 +50,8 @@ package final class LeaderElection: Sendable {
         var renewedAt = MonotonicTime(nanoseconds: 0)
         var leaderTold: String?
         var isFailing = false
+        /// A turn was broken off: what it wrote may have arrived all the same.
+        var isCut = false
         var task: Task<Void, Never>?
     }
 
@@ -94,16 +96,30 @@ package final class LeaderElection: Sendable {
         let task = state.withLock { exchange(&$0.task, with: nil) }
         task?.cancel()
         await task?.value
-        guard state.withLock({ exchange(&$0.isLeader, with: false) }) else { return }
-        // Whoever cannot be told finds out when the lease is over.
-        guard let lease = try? await get(), lease.record.holder == settings.identity else { return }
-        let released = LeaseRecord(holder: "", seconds: 1, transitions: lease.record.transitions, acquired: Self.now())
-        _ = try? await client.call(
-            "PUT",
-            path,
-            body: lease.text(with: released, renewed: Self.now()),
-            timeout: .seconds(2)
-        )
+        let mayHold = state.withLock { state in
+            let isLeader = exchange(&state.isLeader, with: false)
+            return exchange(&state.isCut, with: false) || isLeader
+        }
+        guard mayHold else { return }
+        do {
+            do {
+                try await release()
+            } catch  where error.code == .conflict {
+                // A turn that was broken off may have been written in between.
+                try await release()
+            }
+        } catch {
+            // Whoever cannot be told finds out when the lease is over.
+        }
+    }
+
+    /// Gives the lease back, if it is ours.
+    private func release() async throws(KubernetesError) {
+        let lease = try await get()
+        guard lease.record.holder == settings.identity else { return }
+        let time = Self.now()
+        let released = LeaseRecord(holder: "", seconds: 1, transitions: lease.record.transitions, acquired: time)
+        _ = try await client.call("PUT", path, body: lease.text(with: released, renewed: time), timeout: .seconds(2))
     }
 
     // MARK: One turn
@@ -130,7 +146,10 @@ package final class LeaderElection: Sendable {
                 if isNew { onEvent(.follows(holder)) }
             }
         } catch {
-            if error.code == .cancelled { return }
+            if error.code == .cancelled {
+                state.withLock { $0.isCut = true }
+                return
+            }
             // That somebody else was faster is no failure.
             let isNew = error.code != .conflict && state.withLock { state in !exchange(&state.isFailing, with: true) }
             if isNew { onEvent(.failing(error)) }

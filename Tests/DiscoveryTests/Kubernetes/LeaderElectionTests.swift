@@ -51,6 +51,40 @@ struct LeaderElectionTests {
         http.shutdown()
     }
 
+    @Test("Who is stopped before the answer to a lease that was taken gives it back all the same")
+    func stoppedMidway() async throws {
+        fake.answer { [fake, path] request in
+            guard request.method == "POST" else { return nil }
+            guard (try? fake.put(path, request.body)) != nil else { return nil }
+            return .chunks(["{"], pause: .seconds(600))
+        }
+        let (a, _) = candidate("a")
+        await fake.requests.wait { $0.contains { $0.method == "POST" } }
+        while fake.object(path, "epp") == nil { await Task.yield() }
+        await a.stop()
+        fake.answer(nil)
+        #expect(fake.object(path, "epp")?.contains("holderIdentity") == false)
+        http.shutdown()
+    }
+
+    @Test("A lease that somebody wrote to while it was given back is given back again")
+    func releaseConflict() async throws {
+        let (a, saidA) = candidate("a")
+        _ = await saidA.first { $0 == .acquired }
+        let conflicts = Lock(0)
+        fake.answer { request in
+            guard request.method == "PUT", !request.body.contains("holderIdentity") else { return nil }
+            return conflicts.withLock { conflicts in
+                conflicts += 1
+                return conflicts == 1 ? .status(409) : nil
+            }
+        }
+        await a.stop()
+        #expect(conflicts.withLock { $0 } == 2)
+        #expect(fake.object(path, "epp")?.contains("holderIdentity") == false)
+        http.shutdown()
+    }
+
     @Test("A leader that cannot renew steps down before another one can lead")
     func partition() async throws {
         let (a, saidA) = candidate("a", deadline: .milliseconds(200))
@@ -136,14 +170,56 @@ struct AccessReviewTests {
         #expect(fake.requests.entries.count == 6)
     }
 
+    @Test("However many strangers wait for an answer, those who are known have theirs; lines in the log are few")
+    func crowd() async throws {
+        let fake = try FakeKubernetes()
+        fake.know(token: "alice", user: "alice", paths: ["/metrics"])
+        fake.know(token: "bob", user: "bob")
+        let http = HTTPClient()
+        defer { http.shutdown() }
+        let said = EventLog<AccessReview.Event>()
+        var lifetimes = AccessReview.Lifetimes()
+        lifetimes.forbidden = .zero
+        let review = AccessReview(
+            KubernetesClient(KubernetesAccess(server: fake.url), client: http),
+            lifetimes: lifetimes
+        ) { said.append($0) }
+        #expect(await review.verdict(authorization: "Bearer alice", path: "/metrics") == .allowed)
+        for _ in 0..<3 {
+            #expect(await review.verdict(authorization: "Bearer bob", path: "/metrics") == .forbidden(user: "bob"))
+        }
+        #expect(said.entries == [.refused(user: "bob", path: "/metrics")])
+        fake.answer { _ in .chunks(["{"], pause: .seconds(600)) }
+        let strangers = Task {
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<40 {
+                    group.addTask { _ = await review.verdict(authorization: "Bearer \(number)", path: "/metrics") }
+                }
+            }
+        }
+        await said.wait(forCount: 2)
+        #expect(await review.verdict(authorization: "Bearer alice", path: "/metrics") == .allowed)
+        #expect(said.entries.dropFirst() == [.failing("too many questions at once")])
+        strangers.cancel()
+        await strangers.value
+    }
+
     @Test("While the API is away nobody new is let in")
     func outage() async throws {
         let fake = try FakeKubernetes()
         fake.setDown(true)
         let http = HTTPClient()
         defer { http.shutdown() }
-        let review = AccessReview(KubernetesClient(KubernetesAccess(server: fake.url), client: http))
-        let verdict = await review.verdict(authorization: "Bearer alice", path: "/metrics")
-        guard case .unknown = verdict else { throw TestFailure("\(verdict)") }
+        let said = EventLog<AccessReview.Event>()
+        let client = KubernetesClient(KubernetesAccess(server: fake.url), client: http)
+        let review = AccessReview(client) { said.append($0) }
+        for _ in 0..<3 {
+            let verdict = await review.verdict(authorization: "Bearer alice", path: "/metrics")
+            guard case .unknown = verdict else { throw TestFailure("\(verdict)") }
+        }
+        #expect(said.entries.count == 1)
+        fake.setDown(false)
+        #expect(await review.verdict(authorization: "Bearer alice", path: "/metrics") == .unauthenticated)
+        #expect(said.entries.count == 2 && said.entries.last == .recovered)
     }
 }
