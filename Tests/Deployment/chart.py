@@ -40,7 +40,7 @@ class Renderer:
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.chart = {"Name": chart["name"], "Version": chart["version"], "AppVersion": str(chart["appVersion"])}
 
-    def render(self, values, release="apus", namespace="default"):
+    def render(self, values, release="apus", namespace="default", kubernetes="1.34"):
         """{file: text}, also of NOTES.txt."""
         values = merge(self.values, values)
         try:
@@ -52,6 +52,7 @@ class Renderer:
             "values": values,
             "release": {"Name": release, "Namespace": namespace},
             "chart": self.chart,
+            "kubernetes": f"v{kubernetes}.0",
         }
         done = subprocess.run([self.program], input=json.dumps(request), capture_output=True, text=True)
         if done.returncode:

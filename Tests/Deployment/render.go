@@ -1,5 +1,5 @@
 // Renders the chart's templates with Go's own template engine and the few functions of Helm's that they use.
-// Takes {"dir", "values", "release", "chart"} as JSON; prints {file: text}.
+// Takes {"dir", "values", "release", "chart", "kubernetes"} as JSON; prints {file: text}.
 package main
 
 import (
@@ -82,7 +82,7 @@ func isBlock(v interface{}) bool {
 
 func main() {
 	var input struct {
-		Dir                    string
+		Dir, Kubernetes        string
 		Values, Release, Chart map[string]interface{}
 	}
 	if err := json.NewDecoder(os.Stdin).Decode(&input); err != nil {
@@ -113,6 +113,17 @@ func main() {
 			return v, nil
 		},
 		"fail":       func(message string) (string, error) { return "", errors.New(message) },
+		"hasPrefix":  func(prefix, s string) bool { return strings.HasPrefix(s, prefix) },
+		"semverCompare": func(constraint, version string) (bool, error) {
+			var least, most [2]int
+			if _, err := fmt.Sscanf(constraint, ">=%d.%d-0", &least[0], &least[1]); err != nil {
+				return false, errors.New("only >=X.Y-0 is understood: " + constraint)
+			}
+			if _, err := fmt.Sscanf(version, "v%d.%d", &most[0], &most[1]); err != nil {
+				return false, err
+			}
+			return most[0] > least[0] || most[0] == least[0] && most[1] >= least[1], nil
+		},
 		"list":       func(items ...interface{}) []interface{} { return items },
 		"trunc":      func(n int, s string) string { return s[:min(n, len(s))] },
 		"trimSuffix": func(suffix, s string) string { return strings.TrimSuffix(s, suffix) },
@@ -132,7 +143,10 @@ func main() {
 			os.Exit(1)
 		}
 	}
-	data := map[string]interface{}{"Values": input.Values, "Release": input.Release, "Chart": input.Chart}
+	data := map[string]interface{}{
+		"Values": input.Values, "Release": input.Release, "Chart": input.Chart,
+		"Capabilities": map[string]interface{}{"KubeVersion": map[string]interface{}{"Version": input.Kubernetes}},
+	}
 	results := map[string]string{}
 	for _, file := range files {
 		name := filepath.Base(file)

@@ -95,10 +95,11 @@ class Case(unittest.TestCase):
         RENDERER = globals().get("RENDERER") or chart.Renderer()
         cls.renderer = RENDERER
 
-    def each(self):
+    def each(self, **server):
         """Every set's name and objects."""
         for name, values in SETS.items():
-            yield name, [item for _, item in self.renderer.objects(values, release="pool-a", namespace="team")]
+            found = self.renderer.objects(values, release="pool-a", namespace="team", **server)
+            yield name, [item for _, item in found]
 
     def only(self, objects, kind, name=None):
         found = [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
@@ -308,10 +309,28 @@ class Chart(Case):
             "nine ports": chart.merge(POOL, {"inferencePool": {"targetPorts": [{"number": n} for n in range(1, 10)]}}),
             "api": chart.merge(POOL, {"inferencePool": {"apiVersion": "inference.networking.x-k8s.io/v1alpha2"}}),
             "flag": epp(flags={"--v": 1}),
+            "plain text for Envoy": chart.merge(
+                epp(flags={"secure-serving": False}), {"envoy": {"enabled": True}}
+            ),
+            "a certificate of Envoy's": chart.merge(
+                epp(extraArgs=["--client-ca-file=/ca.pem"]), {"envoy": {"enabled": True}}
+            ),
+            "another chart's": chart.merge(POOL, {"inferencePool": {"modelServerType": "vllm"}}),
         }
         for name, values in bad.items():
             with self.subTest(name), self.assertRaises(chart.RenderError):
                 self.renderer.render(values)
+
+    def test_flags_that_envoy_cannot_follow_go_without_it(self):
+        flags = {"secure-serving": False, "client-ca-file": "/ca.pem"}
+        self.assertIn("--secure-serving=false", self.renderer.render(epp(flags=flags))["deployment.yaml"])
+        beside = chart.merge(epp(flags={"secure-serving": True, "v": 2}), {"envoy": {"enabled": True}})
+        self.assertIn("--secure-serving=true", self.renderer.render(beside)["deployment.yaml"])
+
+    def test_the_hook_of_the_drain_is_left_out_where_it_is_not_known(self):
+        for version, count in (("1.27", 0), ("1.29", 0), ("1.30", 2), ("1.34", 2)):
+            text = self.renderer.render(SETS["envoy"], kubernetes=version)["deployment.yaml"]
+            self.assertEqual(text.count("preStop"), count, version)
 
     def test_notes_are_written_for_every_set(self):
         for values in SETS.values():
@@ -346,10 +365,9 @@ class Schemas(Case):
         return done.returncode == 0, done.stdout + done.stderr
 
     def test_every_object_has_the_form_that_kubernetes_knows(self):
-        for name, objects in self.each():
-            own = [o for o in objects if o["kind"] not in self.OTHERS]
-            # The hook that Envoy's drain needs is younger: the documentation says so.
-            for version in (["1.30"] if name == "envoy" else ["1.27"]) + ["1.34"]:
+        for version in ("1.27", "1.30", "1.34"):
+            for name, objects in self.each(kubernetes=version):
+                own = [o for o in objects if o["kind"] not in self.OTHERS]
                 isValid, said = self.check(version, own)
                 self.assertTrue(isValid, f"{name}, {version}: {said}")
                 self.assertEqual(said.count(" passed "), len(own), said)
