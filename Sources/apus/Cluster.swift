@@ -61,6 +61,11 @@ final class Cluster: Sendable {
                     "there is no such InferencePool; not ready until there is one",
                     ["name": options.poolName, "namespace": options.namespace, "group": options.poolGroup]
                 )
+            case .foreignProtocol(let name):
+                log.warning(
+                    "the InferencePool's appProtocol is not http: metrics are read, and prefills sent, over HTTP/1.1 all the same",
+                    ["appProtocol": name]
+                )
             case .objectives(let objectives): reload.use(objectives)
             case .modelRewrites(let rewrites): reload.use(rewrites)
             case .failing(let kind, let error)

@@ -112,8 +112,8 @@ func main() {
 			}
 			return v, nil
 		},
-		"fail":       func(message string) (string, error) { return "", errors.New(message) },
-		"hasPrefix":  func(prefix, s string) bool { return strings.HasPrefix(s, prefix) },
+		"fail":      func(message string) (string, error) { return "", errors.New(message) },
+		"hasPrefix": func(prefix, s string) bool { return strings.HasPrefix(s, prefix) },
 		"semverCompare": func(constraint, version string) (bool, error) {
 			var least, most [2]int
 			if _, err := fmt.Sscanf(constraint, ">=%d.%d-0", &least[0], &least[1]); err != nil {

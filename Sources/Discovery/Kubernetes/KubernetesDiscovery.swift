@@ -30,6 +30,9 @@ package final class KubernetesDiscovery: Sendable {
         case endpoints([EndpointDescription])
         /// There is no such pool, or none any more; there are no endpoints until there is one. Told once each time.
         case poolMissing
+        /// The pool says that its pods speak another protocol than HTTP/1.1, the only one of scrapes and of requests of our own. Told once for
+        /// each protocol.
+        case foreignProtocol(String)
         case objectives([InferenceObjective])
         /// The one that wins first.
         case modelRewrites([InferenceModelRewrite])
@@ -46,6 +49,7 @@ package final class KubernetesDiscovery: Sendable {
         var podSelector: LabelSelector?
         var nextPods: Reflector<PodObject>?
         var isMissing = false
+        var protocolTold = "http"
         /// Of `pods`; nil before they are listed.
         var endpoints: EndpointList?
         var objectives: [InferenceObjective] = []
@@ -145,9 +149,19 @@ package final class KubernetesDiscovery: Sendable {
             let object = known[ObjectKey(namespace: settings.namespace, name: name)]
             pool = object.flatMap { $0.metadata.isBeingDeleted ? nil : ($0.selector, $0.targetPorts) }
             poolLabels = object?.metadata.labels ?? [:]
+            if let object { noteProtocol(object.appProtocol) }
         }
         if let pool { updateEndpoints(pool.selector, pool.ports) } else { forgetEndpoints() }
         updateObjectives(poolName, poolLabels)
+    }
+
+    private func noteProtocol(_ name: String) {
+        let isNews = state.withLock { state in
+            guard name != "http", !name.isEmpty, name != state.protocolTold else { return false }
+            state.protocolTold = name
+            return true
+        }
+        if isNews { onEvent(.foreignProtocol(name)) }
     }
 
     private func forgetEndpoints() {

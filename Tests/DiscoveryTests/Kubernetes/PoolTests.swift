@@ -169,6 +169,23 @@ struct InferencePoolTests {
         #expect(!fake.requests.entries.contains { $0.path == FakeKubernetes.pools() })
     }
 
+    @Test("That a pool's pods speak another protocol than HTTP/1.1 is said once")
+    func foreignProtocol() async throws {
+        let fake = try fakeKubernetes(["a"])
+        let watched = WatchedDiscovery(fake)
+        await watched.expect(["a-rank-0"])
+        let pool = FakeKubernetes.pool("pool", ports: [8000, 8001])
+        let foreign = pool.replacing(#""appProtocol":"http""#, with: #""appProtocol":"kubernetes.io/h2c""#)
+        try fake.put(FakeKubernetes.pools(), foreign)
+        await watched.expect(["a-rank-0", "a-rank-1"])
+        try fake.put(FakeKubernetes.pools(), foreign.replacing("8001", with: "8002"))
+        await watched.events.wait { $0.endpoints.last?.last?.port == 8002 }
+        let said = watched.events.entries.compactMap { event in
+            if case .foreignProtocol(let name) = event { name } else { nil }
+        }
+        #expect(said == ["kubernetes.io/h2c"])
+    }
+
     @Test("An empty pool is known to be empty")
     func empty() async throws {
         let watched = WatchedDiscovery(try fakeKubernetes())
