@@ -54,6 +54,32 @@ struct CancellationTests {
         }
     }
 
+    @Test("An interruption that comes just as a receive begins ends it", .timeLimit(.minutes(2)))
+    func interruptedAtOnce() async throws {
+        let ended = Event<Int>()
+        let handler: Handler = { call in
+            var interruptions = 0
+            for _ in 0..<3000 {
+                let other = Task.detached { call.interrupt() }
+                do throws(RPCError) {
+                    _ = try await call.receive()
+                } catch {
+                    if error.code == ServerCall.interrupted.code { interruptions += 1 }
+                }
+                await other.value
+            }
+            ended.happen(interruptions)
+            return .ok
+        }
+        try await withServer(["/test/Interrupt": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Interrupt")
+                #expect(await ended.value() == 3000)
+                #expect(await call.status().code == 0)
+            }
+        }
+    }
+
     @Test("A watch for the peer's end outlasts interruptions, which the next receive still learns of")
     func watching() async throws {
         let disturbed = Event<Void>()
