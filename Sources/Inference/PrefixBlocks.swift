@@ -71,12 +71,12 @@ package enum PrefixBlocks {
                 append(bytes, offset..<offset + taken, to: &pieces)
                 offset += taken
                 guard pieces.count == blockBytes else { continue }
-                hash = pieces.withRawSpan { XXH3.hash($0, seed: hash) }
+                hash = pieces.withRawSpan { Self.hash($0, after: hash) }
                 hashes.append(hash)
                 pieces.removeAll(keepingCapacity: true)
             }
             while hashes.count < blockCount, range.upperBound - offset >= blockBytes {
-                hash = XXH3.hash(bytes.extracting(offset..<offset + blockBytes), seed: hash)
+                hash = Self.hash(bytes.extracting(offset..<offset + blockBytes), after: hash)
                 hashes.append(hash)
                 offset += blockBytes
             }
@@ -115,13 +115,27 @@ package enum PrefixBlocks {
                 }
                 hash =
                     pieces.isEmpty
-                    ? XXH3.hash(bytes.extracting(block), seed: hash) : pieces.withRawSpan { XXH3.hash($0, seed: hash) }
+                    ? Self.hash(bytes.extracting(block), after: hash) : pieces.withRawSpan { Self.hash($0, after: hash) }
                 hashes.append(hash)
                 pieces.removeAll(keepingCapacity: true)
                 missing = blockTokens
             }
         }
         return hashes
+    }
+
+    /// What XXH3 hashes without setting up for a long input, which for a block of 256 bytes costs more than the block.
+    private static let stride = 128
+
+    /// The hash of a block that follows on another one.
+    private static func hash(_ block: RawSpan, after before: UInt64) -> UInt64 {
+        var hash = before
+        var offset = 0
+        while block.byteCount - offset > Self.stride {
+            hash = XXH3.hash(block.extracting(offset..<offset + Self.stride), seed: hash)
+            offset += Self.stride
+        }
+        return XXH3.hash(block.extracting(offset..<block.byteCount), seed: hash)
     }
 
     private static func append(_ bytes: RawSpan, _ range: Range<Int>, to pieces: inout [UInt8]) {

@@ -104,16 +104,19 @@ package final class ServerCall: @unchecked Sendable {
     /// heeds that.
     package func receive() async throws(RPCError) -> Message? {
         // The handler's own task is cancelled with its call and by nothing else, so no cancellation has to be listened for.
-        if try beginReceive() { await waitForReceived() }
+        if try beginReceive() { await waitForReceived(heedsInterruption: true) }
         return try endReceive()
     }
 
-    /// - Parameter heedsTask: do not begin to wait in a task that is cancelled.
-    private func waitForReceived(heedsTask: Bool = false) async {
+    /// - Parameters:
+    ///   - heedsInterruption: do not begin to wait after an interruption, which may have come since the receive began.
+    ///   - heedsTask: do not begin to wait in a task that is cancelled.
+    private func waitForReceived(heedsInterruption: Bool = false, heedsTask: Bool = false) async {
         await withUnsafeContinuation { continuation in
             let isOver = state.withLock { state in
                 if case .finished = state.receiving { return true }
                 if state.isCancelled || heedsTask && Task.isCancelled { return true }
+                if heedsInterruption && state.isInterrupted { return true }
                 state.receiver = continuation
                 return false
             }

@@ -12,8 +12,8 @@ final class ScrapeLoop: @unchecked Sendable {
     /// A request is on its way to the engine for some time after its reservation. A page counts as knowing only the reservations that are older than
     /// this when the page is asked for; younger ones count twice until the next page, which spreads load better than to count them not at all.
     private static let travelTime: Int64 = 5_000_000
-    /// Steps without anything to do that are passed over at most: new endpoints are found by looking.
-    private static let longestSleep = 4
+    /// How long steps without anything to do are passed over at most: new endpoints are found by looking.
+    private static let longestSleep: Int64 = 10_000_000
 
     private let publishing: SnapshotPublishing
     private let pool: Pool
@@ -52,7 +52,7 @@ final class ScrapeLoop: @unchecked Sendable {
         self.settings = settings
         self.dialects = dialects
         self.onEvent = onEvent
-        generator = SeededGenerator(seed: settings.seed)
+        generator = SeededGenerator(seed: settings.seed &+ UInt64(share.index))
         let interval = max(settings.interval.nanoseconds, 1_000_000)
         let steps = max(1, min(Self.stepCount, interval / Self.shortestStep))
         step = .nanoseconds(interval / steps)
@@ -93,7 +93,7 @@ final class ScrapeLoop: @unchecked Sendable {
             }
         }
         tickCount = max(first, due) + 1
-        let latest = tickCount + Self.longestSleep - 1
+        let latest = tickCount + Int(Self.longestSleep / step.nanoseconds) - 1
         while tickCount < latest, isIdle(tickCount) { tickCount += 1 }
         client.schedule(at: startedAt + .nanoseconds(step.nanoseconds * Int64(tickCount))) { [weak self] in
             self?.tick(run)

@@ -12,7 +12,7 @@ package final class Scraper: Sendable {
     private let loops: [ScrapeLoop]
 
     /// - Parameters:
-    ///   - clients: one for each thread that scrapes. Endpoints are dealt out to them by the hundreds, so that a small pool wakes one thread only.
+    ///   - clients: one for each thread that scrapes. Endpoints are dealt out to them by the hundreds, so that a small pool keeps one thread busy only.
     ///   - onEvent: called on a client's thread, once for each scrape that ended; must not block.
     package init(
         pool: Pool,

@@ -7,7 +7,8 @@ final class SnapshotPublishing: Sendable {
     private static let interval: Duration = .milliseconds(2)
 
     private struct State {
-        var isClaimed = false
+        /// When somebody will publish.
+        var claimed: MonotonicTime?
         var publishedAt = MonotonicTime(nanoseconds: 0)
     }
 
@@ -21,16 +22,19 @@ final class SnapshotPublishing: Sendable {
     /// When the caller has to publish what it has just recorded; nil when somebody else will.
     func claim() -> MonotonicTime? {
         state.withLock { state in
-            guard !state.isClaimed else { return nil }
-            state.isClaimed = true
-            return max(.now(), state.publishedAt + Self.interval)
+            let now = MonotonicTime.now()
+            // Whoever is late has a busy thread, which must not hold up what others found.
+            if let claimed = state.claimed, now < claimed + Self.interval { return nil }
+            let time = max(now, state.publishedAt + Self.interval)
+            state.claimed = time
+            return time
         }
     }
 
     /// Does what was claimed.
     func publish() {
         // First, so that what is recorded from now on is not taken for published.
-        state.withLock { $0 = State(isClaimed: false, publishedAt: .now()) }
+        state.withLock { $0 = State(claimed: nil, publishedAt: .now()) }
         pool.publish()
     }
 }

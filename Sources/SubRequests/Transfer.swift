@@ -441,6 +441,8 @@ final class Transfer {
     var responseStarted: Bool { headerBytes > 0 }
 
     private func reset() {
+        // libcurl counts over a handle's whole life how often it sent again, and gives up at the fifth time.
+        if timesSentAgain > 0 { isReusable = false }
         pending = nil
         abort = nil
         headerBytes = 0

@@ -182,7 +182,7 @@ extension SimulatedServer {
         let fields = response.head.headers.map { "\($0.name): \($0.value)\r\n" }.joined()
         let body = Array(text.utf8)
         let head = Array("HTTP/1.1 200 OK\r\ncontent-length: \(body.count)\r\n\(fields)\r\n".utf8)
-        let half = Array(body[..<(body.count / 2)])
+        let half = fault.tokens == 0 ? [] : Array(body[..<(body.count / 2)])
         state.log.change(active.number) { entry in
             entry.status = "cut"
             entry.httpStatus = 200

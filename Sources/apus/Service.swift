@@ -276,7 +276,7 @@ final class Service: Sendable {
     /// More than one matters for pools of many hundreds only; see `ScrapeShare`.
     private static func scrapeClients() -> [HTTPClient] {
         let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        return (0..<max(1, min(4, cores))).map { _ in HTTPClient(threadName: "apus-scrape") }
+        return (0..<max(1, min(4, cores / 2 + 1))).map { _ in HTTPClient(threadName: "apus-scrape") }
     }
 
     private static func scraper(

@@ -121,12 +121,15 @@ struct OrchestrationDecodeTests {
         }
     }
 
-    @Test("A plain decode that stays silent after it was handed off is run again, and answered whole")
-    func watchdog() async throws {
+    @Test(
+        "A plain decode that stays silent after it was handed off, or after its head, is run again and answered whole",
+        arguments: ["decode-hang,attempt=1", "decode-hang-body,attempt=1,tokens=0"]
+    )
+    func watchdog(fault: String) async throws {
         var plan = Disaggregated.Plan(.nixlv2, .handoff).withoutBreakers()
         plan.orchestration += ["decodeTimeout: 1s"]
         try await withDisaggregated(plan) { deployment in
-            let (id, response) = try await deployment.send(Ask.completion("Tell me"), fault: "decode-hang,attempt=1")
+            let (id, response) = try await deployment.send(Ask.completion("Tell me"), fault: fault)
             let legs = try await deployment.legs(of: id)
             #expect(response.status == 200, "\(legs)")
             #expect(try response.usage["completion_tokens"].int == 5)

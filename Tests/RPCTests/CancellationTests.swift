@@ -1,3 +1,5 @@
+import Glibc
+import Synchronization
 import TestSupport
 import Testing
 
@@ -50,6 +52,42 @@ struct CancellationTests {
                     call.cancel()
                     #expect(await ended.value() == .cancelled)
                 }
+            }
+        }
+    }
+
+    @Test("An interruption that comes just as a receive begins ends it", .timeLimit(.minutes(2)))
+    func interruptedAtOnce() async throws {
+        let ended = Event<Int>()
+        let handler: Handler = { call in
+            let count = 20_000
+            // Spinning, so that the two meet within the few instructions between the look and the wait.
+            let turn = Turn()
+            let other = Task.detached {
+                for number in 1...count {
+                    while turn.number.load(ordering: .acquiring) < number { sched_yield() }
+                    for _ in 0..<number % 64 { _ = turn.number.load(ordering: .acquiring) }
+                    call.interrupt()
+                }
+            }
+            var interruptions = 0
+            for number in 1...count {
+                turn.number.store(number, ordering: .releasing)
+                do throws(RPCError) {
+                    _ = try await call.receive()
+                } catch {
+                    if error.code == ServerCall.interrupted.code { interruptions += 1 }
+                }
+            }
+            await other.value
+            ended.happen(interruptions)
+            return .ok
+        }
+        try await withServer(["/test/Interrupt": handler]) { server in
+            await withGRPCClient(port: server.port) { client in
+                let call = client.call("/test/Interrupt")
+                #expect(await ended.value() == 20_000)
+                #expect(await call.status().code == 0)
             }
         }
     }
@@ -187,4 +225,9 @@ struct CancellationTests {
             }
         }
     }
+}
+
+/// Whose turn it is, between two threads.
+private final class Turn: Sendable {
+    let number = Atomic(0)
 }

@@ -141,18 +141,37 @@ struct HostileServerTests {
         }
     }
 
-    @Test("A request on a kept connection that ends without a byte is sent once more, unless it must not be")
-    func sentAgain() async throws {
+    @Test(
+        "A request on a kept connection that ends without a byte is sent once more, and whole, unless it must not be",
+        arguments: [2, 100_000]
+    )
+    func sentAgain(length: Int) async throws {
+        let sent = (0..<length).map { UInt8(truncatingIfNeeded: $0 % 251) }
         for maySendAgain in [true, false] {
-            let server = try fickle()
-            var request = HTTPRequest(method: "POST", url: server.url(), body: HTTPBody(bytes("{}")))
+            let bodies = Lock<[[UInt8]]>([])
+            let seen = Lock<Set<Int>>([])
+            let server = try FakeHTTPServer { request in
+                bodies.withLock { $0.append(request.body) }
+                return seen.withLock { $0.insert(request.connection).inserted } ? .text("ok") : .close
+            }
+            var request = HTTPRequest(method: "POST", url: server.url(), body: HTTPBody(sent))
             request.maySendAgain = maySendAgain
             _ = try await client.fetch(request)
             let second = await error(request)
             #expect(second?.code == (maySendAgain ? nil : .reset))
             #expect(second?.responseStarted != true)
             #expect(count(server) == (maySendAgain ? 3 : 2))
+            #expect(bodies.withLock { $0 }.allSatisfy { $0 == sent })
         }
+    }
+
+    @Test("However many kept connections end, every request of one client after the other is sent once more")
+    func sentAgainOften() async throws {
+        // The connection's second request ends it, and the next connection takes that request as its first.
+        let server = try fickle()
+        let request = HTTPRequest(method: "POST", url: server.url(), body: HTTPBody(bytes("{}")))
+        for _ in 1...12 { #expect(try await client.fetch(request).head.status == 200) }
+        #expect(server.connectionCount == 12)
     }
 
     @Test("A server that dies of a request on a kept connection has had it")
