@@ -115,7 +115,8 @@ package enum PrefixBlocks {
                 }
                 hash =
                     pieces.isEmpty
-                    ? Self.hash(bytes.extracting(block), after: hash) : pieces.withRawSpan { Self.hash($0, after: hash) }
+                    ? Self.hash(bytes.extracting(block), after: hash)
+                    : pieces.withRawSpan { Self.hash($0, after: hash) }
                 hashes.append(hash)
                 pieces.removeAll(keepingCapacity: true)
                 missing = blockTokens

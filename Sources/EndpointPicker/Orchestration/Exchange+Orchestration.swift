@@ -175,7 +175,8 @@ extension Exchange {
                 throw RelayBroken(reason: "prefill")
             }
         }
-        if reasons.contains(.decodeIsSilent), record.responseHeadersAt == 0 || active.heldHead != nil, mayRescue(active) {
+        if reasons.contains(.decodeIsSilent), record.responseHeadersAt == 0 || active.heldHead != nil, mayRescue(active)
+        {
             if isGone(order) {
                 try await rescue(active, from: .gone)
             } else if let limit = active.orchestrator.settings.decodeTimeout,
