@@ -39,7 +39,7 @@ package struct HeaderList: Sendable {
         return value(of: entry)
     }
 
-    /// The first value of the header, for a name known only at run time.
+    /// The first value of the header, for a name known only at run time. A name that is no UTF-8 is found by none.
     package func value(named name: String) -> String? {
         var name = name
         return name.withUTF8 { name in
