@@ -72,6 +72,14 @@ extension Snapshot {
         return only > 0 ? only : nil
     }
 
+    /// Whether a LoRA adapter runs at endpoint `index`, could be loaded there, or has to wait for another to give up its slot.
+    package func place(of adapter: String, at index: Int) -> AdapterPlace {
+        // Read where they are: to hold the metrics would retain their arrays.
+        if metrics.pieces[index].activeModels.contains(adapter) { return .runs }
+        let taken = metrics.pieces[index].activeModels.count + metrics.pieces[index].waitingModels.count
+        return taken < metrics.pieces[index].maxActiveModels ? .hasRoom : .full
+    }
+
     /// Calls `body` with every LoRA adapter that a page names; false when no endpoint takes any.
     package func forEachAdapter(_ body: (String) -> Void) -> Bool {
         var takesAdapters = false
@@ -83,6 +91,11 @@ extension Snapshot {
         }
         return takesAdapters
     }
+}
+
+/// How an adapter stands with an endpoint.
+package enum AdapterPlace: Sendable {
+    case runs, hasRoom, full
 }
 
 extension ScrapeStatus {

@@ -61,10 +61,11 @@ package struct PrefillCostScorer: Scorer {
         for position in scores.indices { scores[position] = scale / (scale + (scores[position] - least)) }
     }
 
-    /// Reads only what it needs of the metrics: binding the struct would retain its arrays.
     private static func cost(of adapter: String, at index: Int, _ snapshot: Snapshot) -> Float {
-        if snapshot.metrics[index].activeModels.contains(adapter) { return 0 }
-        let taken = snapshot.metrics[index].activeModels.count + snapshot.metrics[index].waitingModels.count
-        return taken < snapshot.metrics[index].maxActiveModels ? adapterTokens : blockedTokens
+        switch snapshot.place(of: adapter, at: index) {
+        case .runs: 0
+        case .hasRoom: adapterTokens
+        case .full: blockedTokens
+        }
     }
 }
